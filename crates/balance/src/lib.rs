@@ -1,0 +1,1 @@
+//! Load samples, decayed heat, the view of the group, the disproportion test and decide().

@@ -1,0 +1,2 @@
+//! The evenkeel program: serve, demo and every admin command.
+fn main() {}

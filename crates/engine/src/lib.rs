@@ -1,0 +1,1 @@
+//! Sans-IO engine of a server: routing, ordered writes, fencing and moves.

@@ -1,0 +1,1 @@
+//! Sans-IO frames and messages between servers.

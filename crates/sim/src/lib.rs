@@ -1,0 +1,1 @@
+//! Deterministic simulator: clock, network, disks, clients and checkers under one seed.

@@ -1,0 +1,1 @@
+//! One disk of a server: superblock, units, extent records, journal, checksums and recovery.
