@@ -1,0 +1,59 @@
+//! The servers of the group.
+
+use serde::{Deserialize, Serialize};
+
+/// State of a server as the directory has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServerState {
+    /// Its copies count.
+    Up,
+    /// Returned; its copies are brought up to date.
+    Syncing,
+    /// Its copies do not count.
+    Down,
+}
+
+/// One server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerRow {
+    /// Its name, for example `s1`.
+    pub server: String,
+    /// Its state.
+    pub state: ServerState,
+    /// Grows with each start.
+    pub incarnation: u64,
+    /// Address and port for initiators.
+    pub portal: String,
+    /// Address and port for the other servers.
+    pub peer: String,
+    /// Bytes of its store in use.
+    pub allocated_bytes: u64,
+    /// Bytes of its store.
+    pub total_bytes: u64,
+    /// Sessions on its portal.
+    pub sessions: u32,
+    /// Servers that it has a peer connection with.
+    pub connected: Vec<String>,
+    /// How its store is driven: `uring`, `threads` or `inline`, and whether with direct I/O.
+    pub disk: String,
+}
+
+/// `GET /v1/servers`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServersTable {
+    /// The group's name.
+    pub group: String,
+    /// Its servers.
+    pub servers: Vec<ServerRow>,
+}
+
+/// `GET /v1/health`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// True when every server of the process serves and reaches all others.
+    pub serving: bool,
+    /// What is waited for, if anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
+}
