@@ -59,11 +59,15 @@ pub enum StoreOp {
         epoch: Epoch,
         /// The replicas of the route of that epoch, owner first; kept so that routes can be rebuilt from stores.
         replicas: SmallVec<[ServerId; 3]>,
+        /// Whether this server holds a copy from now on: a record that is new or was freed then becomes a copy
+        /// without data (`has_data`, all versions [`Version::NONE`]). False for a server that only promises to let
+        /// go of the extent: what it holds stays as it is, and what it does not hold stays away.
+        live: bool,
         /// Set aside space for the whole extent, so that no later write or copy of it fails for want of it; until
         /// an `Accept` without it, or `Free`. [`StoreError::NoSpace`] if there is not enough.
         reserve_all: bool,
-        /// Identities that another server's copy remembered, to be remembered here too.
-        identities: Vec<RememberedWrite>,
+        /// What becomes of the remembered write identities.
+        identities: IdentityChange,
     },
     /// Set aside space for a write, so that it cannot fail for want of it; the next `Write` that covers these blocks
     /// uses it up. In memory only.
@@ -134,6 +138,20 @@ pub struct RememberedWrite {
     pub id: WriteId,
     /// The version that it got.
     pub version: Version,
+}
+
+/// What an `Accept` does to the write identities that a record remembers.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum IdentityChange {
+    /// They stay.
+    #[default]
+    Keep,
+    /// These are remembered too; one that is there already stays as it is.
+    Add(Vec<RememberedWrite>),
+    /// Exactly these are remembered from now on: a copy follows its owner, also in what it must *not* claim to have
+    /// applied (a write that reached this copy and never the owner's is overwritten by the owner's copy, and its
+    /// identity goes with it).
+    Replace(Vec<RememberedWrite>),
 }
 
 /// One region as one server has it.

@@ -11,7 +11,7 @@ use std::fmt;
 pub struct Version {
     /// The epoch of the owner that gave it.
     pub epoch: Epoch,
-    /// Counts the writes to the extent in that epoch, from 1.
+    /// Grows with each write to the extent in that epoch, from 1 on; never given twice.
     pub sequence: u64,
 }
 
