@@ -1,5 +1,7 @@
 //! Sizes, and ranges measured in them. They are part of the store's format and of the peer protocol.
 
+use serde::{Deserialize, Serialize};
+
 /// Bytes of a sector: the grain of SCSI addresses that the engine accepts (volumes of 512-byte logical blocks).
 pub const SECTOR_BYTES: u32 = 512;
 /// Bytes of a block: grain of checksums, presence and range locks.
@@ -23,7 +25,7 @@ const _: () = assert!(REGIONS_PER_EXTENT == u64::BITS as usize);
 const _: () = assert!(BLOCKS_PER_REGION == 16);
 
 /// A range of a volume or of an extent, in bytes; both ends lie on sectors.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ByteRange {
     /// First byte.
     pub offset: u64,
@@ -42,6 +44,17 @@ impl ByteRange {
     #[must_use]
     pub const fn end(self) -> u64 {
         self.offset + self.len as u64
+    }
+
+    /// Whether the range is not empty, lies within an extent, and has both ends on sectors: what a range that came
+    /// from another server must be before it is used.
+    #[must_use]
+    pub const fn is_valid_in_extent(self) -> bool {
+        self.len > 0
+            && self.offset <= EXTENT_BYTES as u64
+            && self.end() <= EXTENT_BYTES as u64
+            && self.offset.is_multiple_of(SECTOR_BYTES as u64)
+            && self.len.is_multiple_of(SECTOR_BYTES)
     }
 
     /// Whether both ends lie on block boundaries.
@@ -77,7 +90,7 @@ impl ByteRange {
 }
 
 /// A range of whole blocks within an extent.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 pub struct BlockRange {
     /// First block, below [`BLOCKS_PER_EXTENT`].
     pub first: u16,
@@ -97,6 +110,12 @@ impl BlockRange {
         } else {
             None
         }
+    }
+
+    /// Whether the range is what [`Self::new`] would make; one that came from another server may not be.
+    #[must_use]
+    pub const fn is_valid(self) -> bool {
+        Self::new(self.first, self.count).is_some()
     }
 
     /// The first block behind the range.

@@ -27,8 +27,34 @@ impl fmt::Display for Version {
 }
 
 /// A region of an extent: 0 to 63.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
 pub struct Region(u8);
+
+/// A number that no region has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoSuchRegion(pub u8);
+
+impl fmt::Display for NoSuchRegion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "there is no region {}: an extent has {REGIONS_PER_EXTENT}", self.0)
+    }
+}
+
+impl std::error::Error for NoSuchRegion {}
+
+impl TryFrom<u8> for Region {
+    type Error = NoSuchRegion;
+    fn try_from(number: u8) -> Result<Self, NoSuchRegion> {
+        Self::new(number).ok_or(NoSuchRegion(number))
+    }
+}
+
+impl From<Region> for u8 {
+    fn from(region: Region) -> Self {
+        region.0
+    }
+}
 
 impl Region {
     /// The region with this number, if there is one.

@@ -1,0 +1,126 @@
+//! Frames: turning messages into pieces of bytes, and bytes into messages.
+
+mod decode;
+mod encode;
+#[cfg(test)]
+mod tests;
+
+use crate::header::Header;
+use crate::message::Message;
+use snafu::Snafu;
+
+pub use decode::{Decoder, RECEIVE_BYTES};
+pub use encode::{Encoder, PIECES_INLINE};
+
+/// A message as it came, with what its header says about the sender.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Sender, incarnation, group.
+    pub header: Header,
+    /// What it says.
+    pub message: Message,
+}
+
+/// Why a stream of bytes is not one of frames. The connection must be closed: where the next frame begins is unknown.
+#[derive(Clone, PartialEq, Eq, Debug, Snafu)]
+pub enum FrameError {
+    /// The bytes do not begin with a frame's magic.
+    #[snafu(display("not a peer frame: starts with {found:02x?}"))]
+    MagicMismatch {
+        /// What is there.
+        found: [u8; 4],
+    },
+    /// The sender speaks another version of the protocol.
+    #[snafu(display("peer speaks wire version {found}, this server {ours}: run one version in the group"))]
+    VersionMismatch {
+        /// What it speaks.
+        found: u16,
+        /// What this server speaks.
+        ours: u16,
+    },
+    /// A part of the frame is damaged.
+    #[snafu(display("frame {part} does not match its checksum"))]
+    ChecksumMismatch {
+        /// "header", "body" or "payload".
+        part: &'static str,
+    },
+    /// A part of the frame is longer than allowed.
+    #[snafu(display("frame {part} of {found} bytes is longer than the {max} allowed"))]
+    PartTooLong {
+        /// "body" or "payload".
+        part: &'static str,
+        /// Its length in bytes.
+        found: u32,
+        /// The longest allowed.
+        max: u32,
+    },
+    /// Body or payload say something that no server says.
+    #[snafu(display("malformed {} message", Message::kind_name(*kind)))]
+    MessageMalformed {
+        /// The kind that the header names.
+        kind: u16,
+    },
+    /// The frame is not from whom the connection belongs to.
+    #[snafu(display("frame from {found:?} on a connection of {expected:?}"))]
+    SenderMismatch {
+        /// Whose connection it is.
+        expected: crate::hello::Peer,
+        /// Who sent it.
+        found: crate::hello::Peer,
+    },
+    /// The frame belongs to another group.
+    #[snafu(display("frame of another group"))]
+    GroupMismatch,
+}
+
+/// For the fuzzer: arbitrary bytes are frames or an error, and every message that comes out of them is the same
+/// after it was encoded and decoded again.
+pub fn fuzz_frames(data: &[u8]) {
+    let mut decoder = Decoder::new(None);
+    let mut left = data;
+    while !left.is_empty() {
+        let space = decoder.receive_space();
+        let take = space.len().min(left.len());
+        space[..take].copy_from_slice(&left[..take]);
+        left = &left[take..];
+        decoder.handle_received(take);
+        loop {
+            match decoder.poll_frame() {
+                Ok(None) => break,
+                Err(_) => return,
+                Ok(Some(frame)) => {
+                    let again = decode_one(&encode_one(&frame));
+                    assert_eq!(format!("{:?}", again.message), format!("{:?}", frame.message));
+                    assert_eq!(again.header, frame.header);
+                }
+            }
+        }
+    }
+}
+
+fn encode_one(frame: &Frame) -> Vec<u8> {
+    let header = frame.header;
+    let encoder = Encoder::new(
+        crate::hello::Peer { server: header.sender, incarnation: header.incarnation },
+        header.group,
+    );
+    let mut bytes = Vec::new();
+    encoder.encode(&frame.message).iter().for_each(|piece| bytes.extend_from_slice(piece));
+    bytes
+}
+
+fn decode_one(bytes: &[u8]) -> Frame {
+    let mut decoder = Decoder::new(None);
+    let mut left = bytes;
+    while !left.is_empty() {
+        let space = decoder.receive_space();
+        let take = space.len().min(left.len());
+        space[..take].copy_from_slice(&left[..take]);
+        left = &left[take..];
+        decoder.handle_received(take);
+        if let Some(frame) = decoder.poll_frame().expect("an encoded frame decodes") {
+            return frame;
+        }
+    }
+    unreachable!("an encoded frame is complete")
+}

@@ -1,0 +1,33 @@
+//! Heartbeats, which are also the leases between owners and copies.
+
+use evenkeel_types::ExtentId;
+use serde::{Deserialize, Serialize};
+
+/// Sent to every peer in a fixed interval. The answer gives the sender, for all extents that it has attached at the
+/// receiver and that the answer does not except, the right to answer reads, counted from when this was sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The sender's clock when it sent this, in nanoseconds; only ever given back to it.
+    pub sent_at: u64,
+    /// The lowest number of a write that the sender, as a gateway, may still retry.
+    pub oldest_open: u64,
+}
+
+/// The answer to a [`Heartbeat`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HeartbeatAck {
+    /// [`Heartbeat::sent_at`] of the heartbeat that is answered.
+    pub sent_at: u64,
+    /// Attachments of the heartbeat's sender that the answerer has ended by accepting a higher epoch, and of which
+    /// the sender has not shown to know. This answer gives no right for them.
+    pub voided: Vec<Voided>,
+}
+
+/// An attachment without a lease.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+pub struct Voided {
+    /// Which extent.
+    pub extent: ExtentId,
+    /// Which attach of it.
+    pub attachment: u64,
+}
