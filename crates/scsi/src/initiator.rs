@@ -1,0 +1,1 @@
+//! The initiator's side: CDBs, and what is answered to them.
