@@ -1,0 +1,97 @@
+use super::*;
+use clap::Parser;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+fn configured(line: &[&str]) -> Result<ServeConfig, Failure> {
+    let parsed =
+        Line::try_parse_from(["serve"].iter().chain(line)).map_err(|error| Failure::usage(&error))?;
+    configuration(&parsed.flags)
+}
+
+const FILE: &str = r#"
+    data = "/srv/a"
+    group = "from-file"
+    [[server]]
+    name = "left"
+    portal = "127.0.0.1:3000"
+    peer = "127.0.0.1:7000"
+    size = "1GiB"
+    [[server]]
+    name = "right"
+    portal = "127.0.0.1:3001"
+    peer = "127.0.0.1:7001"
+"#;
+
+#[test]
+fn servers_without_a_file_are_equal_and_on_successive_ports() {
+    let config = configured(&[
+        "--data",
+        "/d",
+        "--servers",
+        "3",
+        "--portal",
+        "127.0.0.1:5000",
+        "--api",
+        "127.0.0.1:9000",
+    ])
+    .unwrap();
+    let at: Vec<_> =
+        config.servers.iter().map(|s| (s.name.as_str(), s.portal.port(), s.peer.port())).collect();
+    assert_eq!(at, [("s1", 5000, 7260), ("s2", 5001, 7261), ("s3", 5002, 7262)]);
+    assert_eq!((config.group.as_str(), config.api.port()), ("evenkeel", 9000));
+}
+
+#[test]
+fn a_flag_overrides_the_file_and_leaves_the_rest() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), FILE).unwrap();
+    let path = file.path().to_str().unwrap();
+    let line = [
+        "--config",
+        path,
+        "--data",
+        "/b",
+        "--peer-port",
+        "8000",
+        "--store-size",
+        "2GiB",
+        "--balance",
+        "false",
+    ];
+    let config = configured(&line).unwrap();
+    assert_eq!((config.data.to_str().unwrap(), config.group.as_str()), ("/b", "from-file"));
+    assert!(!config.balance.enabled);
+    let servers: Vec<_> =
+        config.servers.iter().map(|s| (s.name.as_str(), s.portal.port(), s.peer.port())).collect();
+    assert_eq!(servers, [("left", 3000, 8000), ("right", 3001, 8001)]);
+    assert!(config.servers.iter().all(|server| server.size.as_deref() == Some("2GiB")));
+
+    let untouched = configured(&["--config", path]).unwrap();
+    assert_eq!(untouched, ServeConfig::load(file.path()).unwrap());
+}
+
+#[test]
+fn what_cannot_be_served_is_a_usage_error_with_the_value() {
+    for (line, word) in [
+        (&["--data", "/d", "--portal", "127.0.0.1:0"][..], "--portal"),
+        (&["--data", "/d", "--servers", "0"], "0 servers"),
+        (&["--data", "/d", "--servers", "9999"], "9999 servers"),
+        (&["--data", "/d", "--servers", "2", "--portal", "127.0.0.1:65535"], "65535"),
+        (&["--data", "/d", "--api", "0.0.0.0:8260"], "0.0.0.0:8260"),
+        (&["--data", "/d", "--group", "A b"], "'A b'"),
+        (&["--data", "/d", "--store-size", "much"], "'much'"),
+        (&["--data", "/d", "--disk-engine", "steam"], "'steam'"),
+        (&["--data", "/d", "--log", "a=b=c"], "'a=b=c'"),
+        (&["--config", "/no/such/file"], "/no/such/file"),
+        (&[], "--data"),
+    ] {
+        let failure = configured(line).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage, "{line:?}");
+        assert!(failure.to_string().contains(word), "{line:?}: {failure}");
+    }
+}
