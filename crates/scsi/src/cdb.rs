@@ -3,7 +3,7 @@
 use crate::sense::Sense;
 
 /// Bytes of the longest CDB that is not a variable-length one.
-pub const CDB_BYTES: usize = 16;
+pub(crate) const CDB_BYTES: usize = 16;
 
 /// A CDB; bytes behind its length are zero or meaningless.
 #[derive(Clone, Copy)]

@@ -1,1 +1,10 @@
-//! The initiator's side: CDBs, and what is answered to them.
+//! The initiator's side: builders of requests ([`request`]) and readers of what is answered ([`answer`]).
+
+pub mod answer;
+pub mod request;
+
+pub use answer::{AnswerError, BlockLimits, Capacity, InquiryData};
+pub use request::Request;
+
+#[cfg(test)]
+mod tests;

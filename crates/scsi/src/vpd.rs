@@ -54,18 +54,18 @@ fn unit_serial_number(unit: &LogicalUnit) -> Vec<u8> {
 /// Block Limits (SBC-3 clause 6.5.3), behind the header.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
-struct BlockLimits {
+pub(crate) struct BlockLimits {
     write_same_non_zero: u8,
-    maximum_compare_and_write_length: u8,
+    pub(crate) maximum_compare_and_write_length: u8,
     optimal_transfer_length_granularity: U16,
-    maximum_transfer_length: U32,
+    pub(crate) maximum_transfer_length: U32,
     optimal_transfer_length: U32,
-    maximum_prefetch_length: U32,
-    maximum_unmap_lba_count: U32,
-    maximum_unmap_block_descriptor_count: U32,
+    pub(crate) maximum_prefetch_length: U32,
+    pub(crate) maximum_unmap_lba_count: U32,
+    pub(crate) maximum_unmap_block_descriptor_count: U32,
     optimal_unmap_granularity: U32,
     unmap_granularity_alignment: U32,
-    maximum_write_same_length: U64,
+    pub(crate) maximum_write_same_length: U64,
     reserved: [u8; 20],
 }
 const _: () = assert!(size_of::<BlockLimits>() == 0x3c);
