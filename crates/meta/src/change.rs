@@ -1,0 +1,176 @@
+//! The transactions that several crates need, as pure functions from a view.
+//!
+//! Each compares the records that it reasoned from, as the view has them, and the member record of the server that
+//! acts: what was decided on an old picture does not happen. If a compare fails, the transaction reads the compared
+//! keys, so that its answer says what changed. Nothing here is retried: the caller applies what the watch brings and
+//! decides again.
+
+mod lead;
+mod moves;
+mod server;
+#[cfg(test)]
+mod tests;
+mod volume;
+
+pub use lead::{announce, campaign, resign};
+pub use moves::{ClearOutcome, PrepareMove, clear_intent, clear_outcome, prepare_move, propose_move};
+pub use server::{begin_group, register_server, set_draining, start_server, update_server};
+pub use volume::{NewVolume, create_volume, delete_volume, set_access};
+
+use crate::directory::Key;
+use crate::place::PlaceError;
+use crate::records::{MemberState, NameError, RecordError};
+use crate::txn::{Compare, Operation, Txn};
+use crate::view::View;
+use evenkeel_types::{Epoch, ExtentId, Incarnation, ServerId, VolumeId};
+use snafu::{OptionExt, Snafu, ensure};
+use std::collections::BTreeSet;
+
+/// The server that acts, in its present incarnation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Actor {
+    /// Which server.
+    pub server: ServerId,
+    /// Which start of it.
+    pub incarnation: Incarnation,
+}
+
+/// Why a transaction cannot be made on this view.
+#[derive(Clone, PartialEq, Eq, Debug, Snafu)]
+#[snafu(visibility(pub(crate)))]
+pub enum ChangeError {
+    /// The acting server is down, or another start of it has taken over, or it is no member.
+    #[snafu(display("server {} may not act: incarnation {} is not a present member", actor.server, actor.incarnation))]
+    NotPresent {
+        /// Who wanted to act.
+        actor: Actor,
+    },
+    /// No such server.
+    #[snafu(display("there is no server {server}"))]
+    NoServer {
+        /// Which.
+        server: ServerId,
+    },
+    /// A server of this name exists.
+    #[snafu(display("a server named {name:?} exists: {server}"))]
+    ServerNameTaken {
+        /// The name.
+        name: String,
+        /// Who has it.
+        server: ServerId,
+    },
+    /// No number is left for another server.
+    #[snafu(display("the group gave out all server ids"))]
+    NoServerId,
+    /// The store is older than what the directory knows of its server: a clone or a restored copy.
+    #[snafu(display(
+        "the store of server {server} is at start {store}, but start {directory} is on record: it is an old copy"
+    ))]
+    OldStore {
+        /// Which server.
+        server: ServerId,
+        /// The incarnation that the store came to.
+        store: Incarnation,
+        /// The incarnation on record.
+        directory: Incarnation,
+    },
+    /// A name that cannot be used.
+    #[snafu(context(false), display("{source}"))]
+    Name {
+        /// Why not.
+        source: NameError,
+    },
+    /// The servers cannot be a place.
+    #[snafu(context(false), display("{source}"))]
+    BadPlace {
+        /// Why not.
+        source: PlaceError,
+    },
+    /// A record would be impossible.
+    #[snafu(context(false), display("{source}"))]
+    BadRecord {
+        /// Why.
+        source: RecordError,
+    },
+    /// A volume of this name exists.
+    #[snafu(display("a volume named {name:?} exists"))]
+    VolumeNameTaken {
+        /// The name.
+        name: String,
+    },
+    /// No such volume.
+    #[snafu(display("there is no volume {volume}"))]
+    NoVolume {
+        /// Which.
+        volume: VolumeId,
+    },
+    /// Copies in distinct failure domains are not possible.
+    #[snafu(display(
+        "{replicas} replicas need as many failure domains; there are {domains} that take extents"
+    ))]
+    TooFewDomains {
+        /// Copies wanted.
+        replicas: u8,
+        /// Domains there are.
+        domains: usize,
+    },
+    /// The extent has another epoch in this view, or none.
+    #[snafu(display("extent {extent} is in epoch {found:?}, not {asked}"))]
+    OtherEpoch {
+        /// Which extent.
+        extent: ExtentId,
+        /// The epoch that the caller reasoned in.
+        asked: Epoch,
+        /// The view's.
+        found: Option<Epoch>,
+    },
+    /// Only the owner moves an extent.
+    #[snafu(display("server {server} does not own extent {extent}"))]
+    NotOwner {
+        /// Which extent.
+        extent: ExtentId,
+        /// Who wanted to move it.
+        server: ServerId,
+    },
+    /// The target takes no extents, or holds this one, or the replica to be replaced is none.
+    #[snafu(display("extent {extent} cannot move from {replaces} to {to}: {why}"))]
+    BadMove {
+        /// Which extent.
+        extent: ExtentId,
+        /// The replica to be replaced.
+        replaces: ServerId,
+        /// The target.
+        to: ServerId,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// There is no move under way.
+    #[snafu(display("extent {extent} has no move under way"))]
+    NoIntent {
+        /// Which extent.
+        extent: ExtentId,
+    },
+}
+
+/// The compare of the acting server's own record: its incarnation, and not down.
+fn acting(view: &View, by: Actor) -> Result<Compare, ChangeError> {
+    let kept = view.member(by.server).context(NotPresentSnafu { actor: by })?;
+    let present = kept.record.incarnation == by.incarnation && kept.record.state != MemberState::Down;
+    ensure!(present, NotPresentSnafu { actor: by });
+    Ok(Compare::unchanged(view.keys().member(by.server), kept.revision))
+}
+
+/// A transaction that reads each compared key if a compare fails. A key is compared once, however often it is named.
+fn guarded(compares: Vec<Compare>, success: Vec<Operation>) -> Txn {
+    let mut seen: BTreeSet<Key> = BTreeSet::new();
+    let mut txn = Txn { success, ..Txn::default() };
+    for compare in compares {
+        if seen.insert(compare.key.clone()) {
+            txn.failure.push(Operation::read(&compare.key));
+            txn.compares.push(compare);
+        } else {
+            assert!(txn.compares.contains(&compare), "a key is compared in one way only");
+        }
+    }
+    txn
+}

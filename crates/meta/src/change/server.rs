@@ -1,0 +1,97 @@
+//! Beginning a group, and the records of its servers.
+
+use super::{ChangeError, NoServerIdSnafu, NoServerSnafu, OldStoreSnafu, ServerNameTakenSnafu, guarded};
+use crate::records::{
+    CounterName, FormatRecord, MemberRecord, MemberState, ServerRecord, check_server_name, encode_counter,
+    encode_json,
+};
+use crate::txn::{Compare, Operation, Txn};
+use crate::view::View;
+use evenkeel_types::{Incarnation, ServerId};
+use snafu::{OptionExt, ensure};
+
+/// Writes the first record of a group.
+///
+/// Compares: that there is none.
+#[must_use]
+pub fn begin_group(view: &View, format: &FormatRecord) -> Txn {
+    let key = view.keys().format();
+    guarded(vec![Compare::absent(key.clone())], vec![Operation::put(key, encode_json(format))])
+}
+
+/// Makes a new server a member, down until it starts, and gives it an id.
+///
+/// Compares: the counter of server ids. All registrations change it, so the name is still free if it holds.
+///
+/// # Errors
+/// [`ChangeError::Name`], [`ChangeError::ServerNameTaken`], [`ChangeError::NoServerId`].
+pub fn register_server(view: &View, record: &ServerRecord) -> Result<(ServerId, Txn), ChangeError> {
+    check_server_name(&record.name)?;
+    if let Some(server) = view.server_named(&record.name) {
+        return ServerNameTakenSnafu { name: record.name.clone(), server }.fail();
+    }
+    let keys = view.keys();
+    let (next, revision) = view.counter(CounterName::Server);
+    let id = ServerId(u32::try_from(next).ok().context(NoServerIdSnafu)?);
+    let counter = keys.counter(CounterName::Server);
+    let puts = vec![
+        Operation::put(counter.clone(), encode_counter(next + 1)),
+        Operation::put(keys.member(id), encode_json(&MemberRecord::registered())),
+        Operation::put(keys.server(id), encode_json(record)),
+    ];
+    Ok((id, guarded(vec![Compare::as_read(counter, revision)], puts)))
+}
+
+/// Writes new addresses, domain or capacity of a server. A server's name stays.
+///
+/// Compares: the server's record.
+///
+/// # Errors
+/// [`ChangeError::NoServer`]; [`ChangeError::ServerNameTaken`] if the name is not the server's own.
+pub fn update_server(view: &View, server: ServerId, record: &ServerRecord) -> Result<Txn, ChangeError> {
+    let kept = view.server(server).context(NoServerSnafu { server })?;
+    let same = kept.record.name == record.name;
+    ensure!(same, ServerNameTakenSnafu { name: kept.record.name.clone(), server });
+    let key = view.keys().server(server);
+    let put = Operation::put(key.clone(), encode_json(record));
+    Ok(guarded(vec![Compare::unchanged(key, kept.revision)], vec![put]))
+}
+
+/// The start of a server: its record with the incarnation that its superblock was just raised to. A server that is up
+/// stays up, since whatever was acknowledged is durable on all copies and nobody went on without it; the first start
+/// ever makes it up, since it holds nothing that could be old; any other makes it `syncing`. The record is put even if
+/// the state stays, so that the epochs of all its extents grow.
+///
+/// Compares: its own record as in the view.
+///
+/// # Errors
+/// [`ChangeError::NoServer`]; [`ChangeError::OldStore`] if the incarnation is not above the one on record.
+pub fn start_server(view: &View, server: ServerId, incarnation: Incarnation) -> Result<Txn, ChangeError> {
+    let kept = view.member(server).context(NoServerSnafu { server })?;
+    let known = kept.record.incarnation;
+    ensure!(incarnation > known, OldStoreSnafu { server, store: incarnation, directory: known });
+    let state = match kept.record.state {
+        MemberState::Up => MemberState::Up,
+        MemberState::Down if known == Incarnation(0) => MemberState::Up,
+        MemberState::Down | MemberState::Syncing => MemberState::Syncing,
+    };
+    put_member(view, server, &MemberRecord { state, incarnation, ..kept.record.clone() })
+}
+
+/// Begins or ends the draining of a server: while it lasts, the server takes no new extents.
+///
+/// Compares: the server's member record as in the view.
+///
+/// # Errors
+/// [`ChangeError::NoServer`].
+pub fn set_draining(view: &View, server: ServerId, draining: bool) -> Result<Txn, ChangeError> {
+    let kept = view.member(server).context(NoServerSnafu { server })?;
+    put_member(view, server, &MemberRecord { draining, ..kept.record.clone() })
+}
+
+fn put_member(view: &View, server: ServerId, record: &MemberRecord) -> Result<Txn, ChangeError> {
+    let kept = view.member(server).context(NoServerSnafu { server })?;
+    let key = view.keys().member(server);
+    let put = Operation::put(key.clone(), encode_json(record));
+    Ok(guarded(vec![Compare::unchanged(key, kept.revision)], vec![put]))
+}
