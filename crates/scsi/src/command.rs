@@ -99,8 +99,8 @@ pub(crate) enum DataOutKind {
 }
 
 impl DataOutCommand {
-    /// Where a plain write puts its data, byte for byte. A buffer whose addresses are congruent to the range's offset
-    /// modulo 4096 spares a copy on the way to the disk. `None` if the data is something else.
+    /// Where a plain write puts its data, byte for byte. A buffer whose addresses are congruent to the
+    /// range's offset modulo 4096 spares a copy on the way to the disk. `None` if the data is something else.
     #[must_use]
     pub const fn write_range(&self) -> Option<ByteRange> {
         match self.kind {

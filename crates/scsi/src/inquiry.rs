@@ -97,7 +97,8 @@ fn standard_data(unit: &LogicalUnit, peripheral: u8) -> Vec<u8> {
     data.as_bytes().to_vec()
 }
 
-/// Left-aligned ASCII, filled up with spaces (SPC-4 clause 4.3.1). The configuration's check made sure that it fits.
+/// Left-aligned ASCII, filled up with spaces (SPC-4 clause 4.3.1). The configuration's check made sure that
+/// it fits.
 pub(crate) fn padded<const N: usize>(text: &str) -> [u8; N] {
     let mut out = [b' '; N];
     out[..text.len()].copy_from_slice(text.as_bytes());

@@ -1,5 +1,5 @@
-//! Sans-IO SCSI logical unit: a direct access block device by SPC-4 and SBC-3, thin provisioned, without a volatile
-//! cache.
+//! Sans-IO SCSI logical unit: a direct access block device by SPC-4 and SBC-3, thin provisioned, without a
+//! volatile cache.
 //!
 //! A transport gives a command to [`LogicalUnit::decode`] and does what it says:
 //!
@@ -10,8 +10,8 @@
 //!                    └──────────────────────────────────────────────▶ Block ─▶ complete ─▶ Response
 //! ```
 //!
-//! * [`opcodes`]: the table of all commands. It drives decoding, the check of reserved bits and REPORT SUPPORTED
-//!   OPERATION CODES, so that the three cannot disagree.
+//! * [`opcodes`]: the table of all commands. It drives decoding, the check of reserved bits and REPORT
+//!   SUPPORTED OPERATION CODES, so that the three cannot disagree.
 //! * [`logical_unit`]: identity and size of a logical unit, which LUNs exist, and the way through the table.
 //! * [`nexus`]: unit attention conditions of one I_T nexus.
 //! * [`sense`], [`status`], [`command`]: how commands end.
@@ -19,7 +19,8 @@
 //! * [`vpd`], [`mode`]: what the logical unit tells about itself in pages.
 //! * [`initiator`]: the other side: builders of the same CDBs, and parsers of what is answered.
 //!
-//! What is acknowledged is durable, so WCE is zero, and FUA and SYNCHRONIZE CACHE are true without doing anything.
+//! What is acknowledged is durable, so WCE is zero, and FUA and SYNCHRONIZE CACHE are true without doing
+//! anything.
 
 pub mod command;
 pub mod initiator;
@@ -45,6 +46,9 @@ mod request_sense;
 mod synchronize_cache;
 mod unmap;
 mod write_same;
+
+#[cfg(test)]
+mod fixtures;
 
 pub use command::{BlockCommand, Completion, DataOutCommand, Decoded, Response};
 pub use geometry::LogicalBlockSize;

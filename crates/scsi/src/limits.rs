@@ -1,4 +1,5 @@
-//! What one command may ask for. The Block Limits page tells initiators; a command that asks for more is refused.
+//! What one command may ask for. The Block Limits page tells initiators; a command that asks for more is
+//! refused.
 
 use evenkeel_types::geometry::BLOCK_BYTES;
 

@@ -21,7 +21,8 @@ pub const SERIAL_CHARS_MAX: usize = 32;
 /// Bytes of an iSCSI name at most (RFC 7143 section 4.2.7.1).
 pub const TARGET_NAME_BYTES_MAX: usize = 223;
 
-/// What a logical unit says about itself. All servers of a group say the same of a volume, except for their ports.
+/// What a logical unit says about itself. All servers of a group say the same of a volume, except for their
+/// ports.
 #[derive(Clone, Debug)]
 pub struct LunConfig {
     /// The volume behind it.
@@ -40,7 +41,8 @@ pub struct LunConfig {
     pub revision: String,
     /// PRODUCT SERIAL NUMBER: 1 to [`SERIAL_CHARS_MAX`] printable ASCII characters, unique to the volume.
     pub serial: String,
-    /// The lower 60 bits are the locally assigned NAA identifier (SPC-4 clause 7.8.6.6.4), unique to the volume.
+    /// The lower 60 bits are the locally assigned NAA identifier (SPC-4 clause 7.8.6.6.4), unique to the
+    /// volume.
     pub naa: u64,
     /// A UUID of the volume.
     pub uuid: [u8; 16],
@@ -84,7 +86,7 @@ impl LunConfig {
 pub enum LunConfigError {
     /// The size is none that a volume can have.
     #[snafu(display(
-        "a capacity of {bytes} bytes is not a whole number of {block}-byte blocks between 1 block and {VOLUME_BYTES_MAX} bytes"
+        "a capacity of {bytes} bytes is not 1 or more whole blocks of {block} bytes, up to {VOLUME_BYTES_MAX} bytes"
     ))]
     CapacityInvalid {
         /// The size.
@@ -110,8 +112,8 @@ pub enum LunConfigError {
     },
 }
 
-/// One LUN as presented: identity and geometry, the same for all sessions of a server and immutable. A change of the
-/// volume makes a new one, and a unit attention for every nexus.
+/// One LUN as presented: identity and geometry, the same for all sessions of a server and immutable. A change
+/// of the volume makes a new one, and a unit attention for every nexus.
 #[derive(Debug)]
 pub struct LogicalUnit {
     config: LunConfig,
@@ -169,8 +171,8 @@ impl LogicalUnit {
         self.geometry
     }
 
-    /// What a CDB asks for. `lun` is the LUN field of the command, all eight bytes (SAM-5 clause 4.7); a CDB shorter
-    /// than 16 bytes is followed by anything.
+    /// What a CDB asks for. `lun` is the LUN field of the command, all eight bytes (SAM-5 clause 4.7); a CDB
+    /// shorter than 16 bytes is followed by anything.
     #[must_use]
     pub fn decode(&self, nexus: &mut NexusState, lun: u64, cdb: &[u8; CDB_BYTES]) -> Decoded {
         let fields = Cdb(cdb);
@@ -201,11 +203,12 @@ impl LogicalUnit {
         (command.handler)(self, nexus, fields).unwrap_or_else(|sense| Response::from(sense).into())
     }
 
-    /// Carries a command on with its Data-Out. `announced` is the length that the initiator announced (Expected Data
-    /// Transfer Length); `data` is the shorter of that and the length by the CDB. Gives anything but `NeedsData`.
+    /// Carries a command on with its Data-Out. `announced` is the length that the initiator announced
+    /// (Expected Data Transfer Length); `data` is the shorter of that and the length by the CDB. Gives
+    /// anything but `NeedsData`.
     ///
-    /// A write that was announced too short writes the whole blocks that came (the transport reports the residual);
-    /// the other commands need exactly their data.
+    /// A write that was announced too short writes the whole blocks that came (the transport reports the
+    /// residual); the other commands need exactly their data.
     ///
     /// # Panics
     /// If `data` has another length.
@@ -237,7 +240,8 @@ impl LogicalUnit {
         Ok(Decoded::Block(BlockCommand::one(BlockOp::Write { at: ByteRange::new(at.offset, len), data })))
     }
 
-    /// Ends a command whose operations all succeeded (`outcome` is that of the last one) or of which one failed.
+    /// Ends a command whose operations all succeeded (`outcome` is that of the last one) or of which one
+    /// failed.
     #[must_use]
     pub fn complete(&self, command: &BlockCommand, outcome: BlockOutcome) -> Completion {
         block_error::complete(self.geometry, command.expected_data_in, outcome)

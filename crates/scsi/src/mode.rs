@@ -49,9 +49,9 @@ impl PageControl {
 /// Current values of all pages, in ascending order. Byte 0 is the page code, byte 1 the length of the rest.
 ///
 /// Caching (SBC-3 clause 6.4.5): WCE and RCD are zero: reads may be cached, writes are durable when answered.
-/// Control (SPC-4 clause 7.5.8): one task set for all nexuses, sense data in fixed format (D_SENSE zero), commands may
-/// be reordered (QUEUE ALGORITHM MODIFIER 1), commands aborted by others end silently (TAS zero).
-/// Informational Exceptions Control (SBC-3 clause 6.4.8): DEXCPT: none are reported.
+/// Control (SPC-4 clause 7.5.8): one task set for all nexuses, sense data in fixed format (D_SENSE zero),
+/// commands may be reordered (QUEUE ALGORITHM MODIFIER 1), commands aborted by others end silently (TAS
+/// zero). Informational Exceptions Control (SBC-3 clause 6.4.8): DEXCPT: none are reported.
 static PAGES: [&[u8]; 3] = [
     &[code::CACHING, 0x12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
     &[code::CONTROL, 0x0a, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0],

@@ -1,10 +1,10 @@
-//! What a logical unit remembers for one I_T nexus: the unit attention conditions that its initiator has not seen
-//! (SAM-5 clause 5.14).
+//! What a logical unit remembers for one I_T nexus: the unit attention conditions that its initiator has not
+//! seen (SAM-5 clause 5.14).
 
 use crate::sense::{AdditionalSense, Sense, SenseKey};
 
-/// Something that happened to the logical unit behind the initiator's back. In the order in which they are told:
-/// what makes the others moot comes first.
+/// Something that happened to the logical unit behind the initiator's back. In the order in which they are
+/// told: what makes the others moot comes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub enum UnitAttention {
@@ -59,14 +59,16 @@ impl UnitAttention {
     }
 }
 
-/// State of one logical unit for one I_T nexus. A new one has nothing to tell; a condition is pending at most once.
+/// State of one logical unit for one I_T nexus. A new one has nothing to tell; a condition is pending at most
+/// once.
 #[derive(Clone, Default, Debug)]
 pub struct NexusState {
     pending: u8,
 }
 
 impl NexusState {
-    /// Makes a condition pending until the initiator has seen it. A reset makes the conditions before it moot.
+    /// Makes a condition pending until the initiator has seen it. A reset makes the conditions before it
+    /// moot.
     pub fn raise(&mut self, attention: UnitAttention) {
         if attention <= UnitAttention::LogicalUnitReset {
             self.pending &= UnitAttention::PowerOnOrReset.bit() | UnitAttention::ReportedLunsChanged.bit();

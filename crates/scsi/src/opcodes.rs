@@ -131,8 +131,8 @@ impl Command {
         usage
     }
 
-    /// The first bit of the CDB that is set and has no meaning: byte and bit, 7 to 0. What is behind the CDB's length
-    /// is not looked at.
+    /// The first bit of the CDB that is set and has no meaning: byte and bit, 7 to 0. What is behind the
+    /// CDB's length is not looked at.
     #[must_use]
     pub fn reserved_bit_set_in(&self, cdb: &[u8; CDB_BYTES]) -> Option<(u16, u8)> {
         let stray = u128::from_be_bytes(*cdb) & self.reserved();
@@ -144,19 +144,20 @@ impl Command {
     }
 
     const fn reserved(&self) -> u128 {
-        let mut allowed = u128::from_be_bytes(self.fields) | u128::MAX << 120;
+        let mut allowed = u128::from_be_bytes(self.fields) | (0xff << 120);
         if self.service_action.is_some() {
             allowed |= (SERVICE_ACTION_MASK as u128) << 112;
         }
-        !allowed & (u128::MAX << (8 * (CDB_BYTES as u32 - self.cdb_len as u32)) % 128)
+        let behind_the_cdb = 8 * (CDB_BYTES as u32 - self.cdb_len as u32);
+        !allowed & (u128::MAX << behind_the_cdb)
     }
 }
 
 /// All commands in the order of their operation codes and service actions.
 ///
-/// In the columns: byte 1 of reads and writes allows DPO, FUA and the obsolete FUA_NV, which ask for less than every
-/// command gives; protection (RDPROTECT, WRPROTECT) is not supported. GROUP NUMBER is accepted and means nothing.
-/// CONTROL must be zero, NACA in particular.
+/// In the columns: byte 1 of reads and writes allows DPO, FUA and the obsolete FUA_NV, which ask for less
+/// than every command gives; protection (RDPROTECT, WRPROTECT) is not supported. GROUP NUMBER is accepted and
+/// means nothing. CONTROL must be zero, NACA in particular.
 #[rustfmt::skip]
 pub static COMMANDS: &[Command] = &[
     Command::new("TEST UNIT READY", code::TEST_UNIT_READY,
@@ -186,22 +187,29 @@ pub static COMMANDS: &[Command] = &[
     Command::new("MODE SENSE(10)", code::MODE_SENSE_10,
         &[0, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], mode::mode_sense_10),
     Command::new("READ(16)", code::READ_16,
-        &[0, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 0], read_write::read_16),
+        &[0, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 0],
+        read_write::read_16),
     Command::new("COMPARE AND WRITE", code::COMPARE_AND_WRITE,
-        &[0, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0xff, 0x3f, 0], compare_and_write::compare_and_write).writes(),
+        &[0, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0xff, 0x3f, 0],
+        compare_and_write::compare_and_write).writes(),
     Command::new("WRITE(16)", code::WRITE_16,
-        &[0, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 0], read_write::write_16).writes(),
+        &[0, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 0],
+        read_write::write_16).writes(),
     Command::new("SYNCHRONIZE CACHE(16)", code::SYNCHRONIZE_CACHE_16,
-        &[0, 0x06, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 0], synchronize_cache::synchronize_cache_16),
+        &[0, 0x06, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 0],
+        synchronize_cache::synchronize_cache_16),
     Command::new("WRITE SAME(16)", code::WRITE_SAME_16,
-        &[0, 0x09, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 0], write_same::write_same_16).writes(),
+        &[0, 0x09, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 0],
+        write_same::write_same_16).writes(),
     Command::new("READ CAPACITY(16)", code::SERVICE_ACTION_IN_16,
         &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], capacity::read_capacity_16)
         .service_action(code::READ_CAPACITY_16),
     Command::new("REPORT LUNS", code::REPORT_LUNS,
-        &[0, 0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], report_luns::report_luns).answered_always(OnAbsentLun::ReportLuns),
+        &[0, 0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0],
+        report_luns::report_luns).answered_always(OnAbsentLun::ReportLuns),
     Command::new("REPORT SUPPORTED OPERATION CODES", code::MAINTENANCE_IN,
-        &[0, 0, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0], report_opcodes::report_supported_operation_codes)
+        &[0, 0, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0],
+        report_opcodes::report_supported_operation_codes)
         .service_action(code::REPORT_SUPPORTED_OPERATION_CODES),
     Command::new("READ(12)", code::READ_12,
         &[0, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 0], read_write::read_12),

@@ -34,7 +34,8 @@ struct TimeoutsDescriptor {
 }
 const _: () = assert!(size_of::<TimeoutsDescriptor>() == 12);
 
-/// How long an initiator should wait for any command before it gives it up. Retries within the group end long before.
+/// How long an initiator should wait for any command before it gives it up. Retries within the group end long
+/// before.
 const RECOMMENDED_TIMEOUT_SECONDS: u32 = 30;
 
 const RCTD_BIT: u8 = 7;

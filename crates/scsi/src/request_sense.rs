@@ -3,7 +3,7 @@
 use crate::cdb::Cdb;
 use crate::command::{Decoded, Response};
 use crate::logical_unit::LogicalUnit;
-use crate::nexus::NexusState;
+use crate::nexus::{NexusState, UnitAttention};
 use crate::sense::{AdditionalSense, Sense, SenseKey};
 
 const DESC_BIT: u8 = 0;
@@ -12,10 +12,11 @@ pub(crate) fn test_unit_ready(_: &LogicalUnit, _: &mut NexusState, _: Cdb<'_>) -
     Ok(Response::good().into())
 }
 
-/// Every failure carries its sense data with it, so all that can be asked for is a pending unit attention condition.
+/// Every failure carries its sense data with it, so all that can be asked for is a pending unit attention
+/// condition.
 pub(crate) fn request_sense(_: &LogicalUnit, nexus: &mut NexusState, cdb: Cdb<'_>) -> Result<Decoded, Sense> {
     let nothing = Sense::new(SenseKey::NoSense, AdditionalSense::NONE);
-    let sense = nexus.take().map_or(nothing, |attention| attention.sense());
+    let sense = nexus.take().map_or(nothing, UnitAttention::sense);
     Ok(answer(&sense, cdb))
 }
 

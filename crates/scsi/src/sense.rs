@@ -203,7 +203,8 @@ pub struct Sense {
     pub key: SenseKey,
     /// What exactly.
     pub additional: AdditionalSense,
-    /// INFORMATION: the first bad logical block address of a medium error, the offset in bytes of a miscompare.
+    /// INFORMATION: the first bad logical block address of a medium error, the offset in bytes of a
+    /// miscompare.
     pub information: Option<u64>,
     /// The field at fault, with ILLEGAL REQUEST.
     pub field: Option<FieldPointer>,
@@ -245,7 +246,8 @@ impl Sense {
         Self::new(SenseKey::AbortedCommand, additional)
     }
 
-    /// INVALID FIELD IN CDB, pointing at the field that starts in this byte, at this bit if it does not fill the byte.
+    /// INVALID FIELD IN CDB, pointing at the field that starts in this byte, at this bit if it does not fill
+    /// the byte.
     #[must_use]
     pub const fn invalid_field_in_cdb(byte: u16, bit: Option<u8>) -> Self {
         Self {
@@ -269,8 +271,8 @@ impl Sense {
         Self { information: Some(information), ..self }
     }
 
-    /// The fixed format, which CHECK CONDITION carries as D_SENSE is zero. INFORMATION that does not fit in four
-    /// bytes is left out and VALID stays zero (SPC-4 clause 4.5.3).
+    /// The fixed format, which CHECK CONDITION carries as D_SENSE is zero. INFORMATION that does not fit in
+    /// four bytes is left out and VALID stays zero (SPC-4 clause 4.5.3).
     #[must_use]
     pub fn to_fixed(&self) -> [u8; FIXED_SENSE_BYTES] {
         let information = self.information.and_then(|information| u32::try_from(information).ok());

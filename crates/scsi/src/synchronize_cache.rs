@@ -1,5 +1,5 @@
-//! SYNCHRONIZE CACHE of 10 and 16 bytes (SBC-3 clauses 5.26 and 5.27). There is no volatile cache, so the operation
-//! that it becomes ends at once; IMMED and SYNC_NV change nothing.
+//! SYNCHRONIZE CACHE of 10 and 16 bytes (SBC-3 clauses 5.26 and 5.27). There is no volatile cache, so the
+//! operation that it becomes ends at once; IMMED and SYNC_NV change nothing.
 
 use crate::cdb::Cdb;
 use crate::command::{BlockCommand, Decoded};

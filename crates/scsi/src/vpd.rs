@@ -102,7 +102,8 @@ fn block_device_characteristics(_: &LogicalUnit) -> Vec<u8> {
     page
 }
 
-/// Unmapping works by UNMAP, by WRITE SAME(16) and (10); unmapped blocks read as zeros; nothing can be anchored.
+/// Unmapping works by UNMAP, by WRITE SAME(16) and (10); unmapped blocks read as zeros; nothing can be
+/// anchored.
 const LBPU: u8 = 0x80;
 const LBPWS: u8 = 0x40;
 const LBPWS10: u8 = 0x20;
@@ -138,8 +139,8 @@ const PROTOCOL_IDENTIFIER_VALID: u8 = 0x80;
 const NAA_LOCALLY_ASSIGNED: u64 = 0x3 << 60;
 const UUID_OF_RFC_4122: u8 = 0x10;
 
-/// Device Identification: the same logical unit has the same names at every port, which is how hosts find that two
-/// paths lead to one volume.
+/// Device Identification: the same logical unit has the same names at every port, which is how hosts find
+/// that two paths lead to one volume.
 fn device_identification(unit: &LogicalUnit) -> Vec<u8> {
     let config = unit.config();
     let vendor: [u8; VENDOR_CHARS] = padded(&config.vendor);

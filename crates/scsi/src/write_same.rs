@@ -1,8 +1,8 @@
 //! WRITE SAME of 10 and 16 bytes (SBC-3 clauses 5.43 and 5.44).
 //!
-//! A block of zeros clears the range and gives its space back, with UNMAP or without: as absent blocks read as zeros
-//! (LBPRZ), nobody can see the difference. Any other block is written to every block of the range, with UNMAP too,
-//! because deallocated blocks would not read as it.
+//! A block of zeros clears the range and gives its space back, with UNMAP or without: as absent blocks read
+//! as zeros (LBPRZ), nobody can see the difference. Any other block is written to every block of the range,
+//! with UNMAP too, because deallocated blocks would not read as it.
 
 use crate::cdb::{Cdb, invalid_byte};
 use crate::command::{BlockCommand, DataOutCommand, DataOutKind, Decoded};
@@ -29,8 +29,8 @@ pub(crate) fn write_same_16(unit: &LogicalUnit, _: &mut NexusState, cdb: Cdb<'_>
     Ok(needs_one_block(unit, at))
 }
 
-/// The bytes of the blocks, if they exist and are not too many; `count` zero means all blocks from `lba` on (WSNZ is
-/// zero).
+/// The bytes of the blocks, if they exist and are not too many; `count` zero means all blocks from `lba` on
+/// (WSNZ is zero).
 fn check(unit: &LogicalUnit, lba: u64, count: u32, count_field: u16) -> Result<ByteRange, Sense> {
     let geometry = unit.geometry();
     let count = match count {

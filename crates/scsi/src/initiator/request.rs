@@ -212,7 +212,8 @@ pub fn write_same_10(lba: u32, count: u16, block: Bytes, unmap: bool) -> Request
     Request::data_out(cdb, block)
 }
 
-/// WRITE SAME(16) of one block, or of zeros that are not sent (NDOB) if it is empty, to `count` blocks, or to all from
+/// WRITE SAME(16) of one block, or of zeros that are not sent (NDOB) if it is empty, to `count` blocks, or to
+/// all from
 /// `lba` on if it is zero.
 #[must_use]
 pub fn write_same_16(lba: u64, count: u32, block: Bytes, unmap: bool) -> Request {
