@@ -5,6 +5,7 @@
 
 mod inventory;
 mod lease;
+mod order;
 mod replica;
 mod request;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use inventory::{INVENTORY_PAGE_MAX, Inventory, InventoryReply};
 pub use lease::{Heartbeat, HeartbeatAck, Voided};
+pub use order::{MoveOrder, REASON_BYTES_MAX};
 pub use replica::{
     Attach, AttachRefused, Attached, Copied, CopyOutcome, Detach, Part, Refusal, RegionCopy, Remember,
     Remembered, ReplicaWrite, Written,
@@ -86,6 +88,8 @@ pub enum Message {
     Inventory(Inventory),
     /// See [`InventoryReply`].
     InventoryReply(InventoryReply),
+    /// See [`MoveOrder`].
+    Order(MoveOrder),
 }
 
 impl Message {
@@ -113,13 +117,14 @@ impl Message {
             Self::Load { .. } => 18,
             Self::Inventory(_) => 19,
             Self::InventoryReply(_) => 20,
+            Self::Order(_) => 21,
         }
     }
 
     /// The name of a kind of message, for logs and tables.
     #[must_use]
     pub const fn kind_name(kind: u16) -> &'static str {
-        const NAMES: [&str; 20] = [
+        const NAMES: [&str; 21] = [
             "hello",
             "refuse",
             "request",
@@ -140,6 +145,7 @@ impl Message {
             "load",
             "inventory",
             "inventory-reply",
+            "order",
         ];
         if kind >= 1 && kind as usize <= NAMES.len() { NAMES[kind as usize - 1] } else { "unknown" }
     }
@@ -186,7 +192,8 @@ impl Message {
         match self {
             Self::Request(Request { op: PieceOp::Write { data, .. }, .. })
             | Self::Write(ReplicaWrite { data, .. })
-            | Self::Load { report: data } => visit(data),
+            | Self::Load { report: data }
+            | Self::Order(MoveOrder { reason: data, .. }) => visit(data),
             Self::Request(Request { op: PieceOp::CompareAndWrite { expected, data, .. }, .. }) => {
                 visit(expected);
                 visit(data);
@@ -232,6 +239,10 @@ impl Message {
             Self::Load { report } => {
                 *report = payload;
                 report.len() <= LOAD_BYTES_MAX
+            }
+            Self::Order(order) => {
+                order.reason = payload;
+                order.reason.len() <= REASON_BYTES_MAX
             }
             _ => payload.is_empty() && self.lists_are_bounded(),
         }
