@@ -65,8 +65,8 @@ pub(crate) fn with_data(at: ByteRange, block: &Bytes) -> Decoded {
     Decoded::Block(BlockCommand { ops, expected_data_in: 0 })
 }
 
-/// `len` bytes of the block over and over, in memory as far from a multiple of 4096 as `offset` is. Operations that
-/// are a multiple of 4096 apart can share them.
+/// `len` bytes of the block over and over, in memory as far from a multiple of 4096 as `offset` is. Operations
+/// that are a multiple of 4096 apart can share them.
 fn repeat(block: &[u8], offset: u64, len: u32) -> Bytes {
     let lead = (offset % u64::from(BLOCK_BYTES)) as usize;
     let mut buf = AlignedBuf::zeroed(lead + len as usize);
