@@ -1,0 +1,47 @@
+# What people and the CI type. Everything sets itself up on Debian and Ubuntu with a Rust toolchain.
+#
+#   make test                        all tests; ends with one line of counts
+#   make demo [SEED=n] [ARGS=...]    three servers, a hot spot, and how the load evens itself
+#   make bench [ARGS=...]            against tgt
+#   make sim [SEEDS=200]             the simulator over many seeds
+#   make planted                     shows that the simulator finds bugs planted on purpose
+#   make fuzz [SECONDS_EACH=30]      fuzzes every parser
+#   make soak [MINUTES=60]           the simulator for as long as you like
+
+SEEDS ?= 200
+export SECONDS_EACH MINUTES FIRST_SEED
+
+.DEFAULT_GOAL := help
+.PHONY: help test demo bench sim planted fuzz soak
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+test:
+	@./tools/test.sh
+
+demo:
+	@./tools/setup.sh demo
+	cargo run --release --locked --quiet -p evenkeel-cli -- demo $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+bench: tools/bench.sh
+	@./tools/setup.sh bench
+	@./tools/bench.sh $(ARGS)
+
+sim:
+	@./tools/setup.sh demo
+	cargo run --release --locked -p evenkeel-sim -- --seeds $(SEEDS) $(ARGS)
+
+planted: tools/planted.sh
+	@./tools/setup.sh demo
+	@./tools/planted.sh $(ARGS)
+
+fuzz:
+	@./tools/fuzz.sh
+
+soak:
+	@./tools/soak.sh
+
+# A target's script is part of the checkout.
+tools/%.sh:
+	@echo "make: $@ is missing from this checkout" >&2; exit 1

@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# Brings what a make target needs onto a Debian or Ubuntu machine with a Rust toolchain:
+#
+#   tools/setup.sh test|demo|bench|fuzz
+#
+# Says nothing and takes no time when all is there. Where it cannot install, one line says what is missing; that is a
+# failure only for what nothing can be built without.
+set -euo pipefail
+
+# Newest versions that are known to work with the Rust version that the workspace asks for.
+readonly NEXTEST_VERSION=0.9.143
+readonly CARGO_FUZZ_VERSION=0.13.2
+
+say() { echo "setup: $*" >&2; }
+die() { say "$*"; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+usage() { die "usage: tools/setup.sh test|demo|bench|fuzz"; }
+[ $# -eq 1 ] || usage
+readonly target=$1
+
+# The Debian packages of a target. qemu-utils and qemu-block-extra must be of the same version.
+packages() {
+    case $target in
+        test) echo gcc libc6-dev pkg-config python3 libiscsi-bin qemu-utils qemu-block-extra e2fsprogs nftables \
+            iproute2 ;;
+        demo) echo gcc libc6-dev ;;
+        bench) echo gcc libc6-dev pkg-config python3 libiscsi-dev libiscsi-bin tgt ;;
+        fuzz) echo gcc g++ libc6-dev ;;
+        *) usage ;;
+    esac
+}
+
+missing_packages() {
+    local package
+    for package in $(packages); do
+        # The architecture is not named: python3 and others are the same for all.
+        case "$(dpkg-query -W -f='${db:Status-Status} ' "$package" 2>/dev/null || true)" in
+            *installed*) ;;
+            *) echo "$package" ;;
+        esac
+    done
+}
+
+# The command that runs another as root; fails if there is none.
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    else
+        sudo -n "$@"
+    fi
+}
+
+# Runs apt with services held back: a daemon that comes with a package is for us to start, not for its package.
+install_packages() {
+    local policy=/usr/sbin/policy-rc.d made_policy=no status=0
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+        as_root chmod 755 "$policy"
+        made_policy=yes
+    fi
+    {
+        as_root apt-get -q -o DPkg::Lock::Timeout=120 update &&
+            as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=120 \
+                --no-install-recommends --allow-downgrades install "$@"
+    } >&2 || status=$?
+    if [ "$made_policy" = yes ]; then
+        as_root rm -f "$policy"
+    fi
+    return "$status"
+}
+
+# One call to apt for all that is missing, so that versions that belong together are chosen together.
+setup_packages() {
+    local missing wanted
+    if ! have dpkg-query; then
+        setup_elsewhere
+        return
+    fi
+    missing=$(missing_packages | tr '\n' ' ')
+    missing=${missing% }
+    [ -n "$missing" ] || return 0
+    if ! have apt-get || { [ "$(id -u)" -ne 0 ] && ! sudo -n true 2>/dev/null; }; then
+        say "missing packages, not installed for want of root: $missing (apt-get install $missing)"
+        return 0
+    fi
+    say "installing $missing"
+    wanted=$missing
+    case " $missing " in
+        *" qemu-block-extra "*) wanted="$missing qemu-utils" ;;
+    esac
+    # shellcheck disable=SC2086  # a list of words
+    install_packages $wanted || true
+    if [[ " $missing " == *" tgt "* ]] && have systemctl; then
+        # Nor is it to come up at the next boot.
+        as_root systemctl disable --quiet tgt >/dev/null 2>&1 || true
+    fi
+    missing=$(missing_packages | tr '\n' ' ')
+    [ -z "$missing" ] || say "could not install: ${missing% }"
+}
+
+# Another system than Debian's: looks for the commands and leaves the installing to its owner.
+setup_elsewhere() {
+    local command missing=()
+    case $target in
+        test) set -- cc python3 iscsi-inq qemu-img mkfs.ext4 nft ip ;;
+        demo) set -- cc ;;
+        bench) set -- cc pkg-config python3 iscsi-perf tgtd ;;
+        fuzz) set -- cc c++ ;;
+    esac
+    for command; do
+        have "$command" || missing+=("$command")
+    done
+    [ ${#missing[@]} -eq 0 ] ||
+        say "this is not Debian; missing commands: ${missing[*]} (Debian has them in: $(packages))"
+}
+
+# The parts of the Rust toolchain that a minimal one lacks, and the cargo commands that a target uses.
+setup_rust() {
+    have cargo || die "cargo is missing: install a Rust toolchain (https://rustup.rs)"
+    case $target in
+        test)
+            cargo fmt --version >/dev/null 2>&1 || rustup -q component add rustfmt ||
+                die "rustfmt is missing from the Rust toolchain"
+            cargo clippy --version >/dev/null 2>&1 || rustup -q component add clippy ||
+                die "clippy is missing from the Rust toolchain"
+            setup_cargo_command nextest "$NEXTEST_VERSION"
+            ;;
+        fuzz) setup_cargo_command fuzz "$CARGO_FUZZ_VERSION" ;;
+    esac
+}
+
+# A test runner need not be fast itself: building it without optimisation across crates takes a third of the time.
+setup_cargo_command() {
+    local command=$1 version=$2
+    ! cargo "$command" --version >/dev/null 2>&1 || return 0
+    say "installing cargo-$command $version"
+    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+        CARGO_PROFILE_RELEASE_DEBUG=0 cargo install --quiet --locked --version "$version" "cargo-$command" ||
+        die "cargo-$command is missing and could not be installed: cargo install --locked cargo-$command"
+}
+
+packages >/dev/null
+setup_packages
+have cc || die "there is no C compiler, and nothing can be linked without one: install gcc and libc6-dev"
+setup_rust
