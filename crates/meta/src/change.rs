@@ -14,7 +14,7 @@ mod volume;
 
 pub use lead::{announce, campaign, resign};
 pub use moves::{ClearOutcome, PrepareMove, clear_intent, clear_outcome, prepare_move, propose_move};
-pub use server::{begin_group, register_server, set_draining, start_server, update_server};
+pub use server::{begin_group, raise_generation, register_server, set_draining, start_server, update_server};
 pub use volume::{NewVolume, create_volume, delete_volume, set_access};
 
 use crate::directory::Key;
@@ -45,6 +45,12 @@ pub enum ChangeError {
         /// Who wanted to act.
         actor: Actor,
     },
+    /// The group has not begun.
+    #[snafu(display("the directory holds no such group"))]
+    NoGroup,
+    /// No generation is left for another restore.
+    #[snafu(display("the directory was restored 65535 times; no generation is left"))]
+    NoGeneration,
     /// No such server.
     #[snafu(display("there is no server {server}"))]
     NoServer {

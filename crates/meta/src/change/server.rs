@@ -1,6 +1,9 @@
 //! Beginning a group, and the records of its servers.
 
-use super::{ChangeError, NoServerIdSnafu, NoServerSnafu, OldStoreSnafu, ServerNameTakenSnafu, guarded};
+use super::{
+    ChangeError, NoGenerationSnafu, NoGroupSnafu, NoServerIdSnafu, NoServerSnafu, OldStoreSnafu,
+    ServerNameTakenSnafu, guarded,
+};
 use crate::records::{
     CounterName, FormatRecord, MemberRecord, MemberState, ServerRecord, check_server_name, encode_counter,
     encode_json,
@@ -17,6 +20,20 @@ use snafu::{OptionExt, ensure};
 pub fn begin_group(view: &View, format: &FormatRecord) -> Txn {
     let key = view.keys().format();
     guarded(vec![Compare::absent(key.clone())], vec![Operation::put(key, encode_json(format))])
+}
+
+/// Raises the generation of all epochs, after the directory was restored from a backup and before any server uses it.
+///
+/// Compares: the group's record as in the view; so two who raise it do not raise it to the same.
+///
+/// # Errors
+/// [`ChangeError::NoGroup`]; [`ChangeError::NoGeneration`] after 65,535 restores.
+pub fn raise_generation(view: &View) -> Result<Txn, ChangeError> {
+    let kept = view.format().context(NoGroupSnafu)?;
+    let generation = kept.record.generation.checked_add(1).context(NoGenerationSnafu)?;
+    let key = view.keys().format();
+    let put = Operation::put(key.clone(), encode_json(&FormatRecord { generation, ..kept.record.clone() }));
+    Ok(guarded(vec![Compare::unchanged(key, kept.revision)], vec![put]))
 }
 
 /// Makes a new server a member, down until it starts, and gives it an id.

@@ -87,8 +87,11 @@ impl File {
     }
 
     fn try_open(path: &Path, history_max: usize) -> Result<(Self, Ledger), Failure> {
-        let database =
-            Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(redb::Error::from)?;
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            // A plain open trusts every page that it does not need at once.
+            .set_check_integrity_on_open(true)
+            .create(path)?;
         let fresh = database.begin_read()?.list_tables()?.next().is_none();
         if fresh {
             let ledger = Ledger::new(history_max);
@@ -204,10 +207,11 @@ impl<E: Into<redb::Error>> From<E> for Failure {
 }
 
 fn classify(path: &Path, error: redb::Error) -> OpenError {
+    use std::io::ErrorKind::{InvalidData, UnexpectedEof};
     let path = path.to_owned();
     match error {
         redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => OpenError::InUse { path },
-        redb::Error::Io(source) if source.kind() != std::io::ErrorKind::InvalidData => {
+        redb::Error::Io(source) if !matches!(source.kind(), InvalidData | UnexpectedEof) => {
             OpenError::Io { path, source }
         }
         other => OpenError::Damaged { path, what: other.to_string() },

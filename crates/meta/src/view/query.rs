@@ -30,14 +30,14 @@ impl View {
 
     /// The group's first record; `None` before the group begins.
     #[must_use]
-    pub fn format(&self) -> Option<&FormatRecord> {
-        self.format.as_ref().map(|kept| &kept.record)
+    pub const fn format(&self) -> Option<&Kept<FormatRecord>> {
+        self.format.as_ref()
     }
 
     /// The upper bits of all epochs.
     #[must_use]
     pub fn generation(&self) -> u16 {
-        self.format().map_or(0, |format| format.generation)
+        self.format().map_or(0, |kept| kept.record.generation)
     }
 
     /// A server's membership.
