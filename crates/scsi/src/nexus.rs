@@ -121,4 +121,13 @@ mod tests {
         assert_eq!(nexus.take(), Some(UnitAttention::ReportedLunsChanged));
         assert_eq!(nexus.take(), None);
     }
+
+    #[test]
+    fn a_reset_of_the_logical_unit_does_not_hide_that_the_target_started() {
+        let mut nexus = NexusState::default();
+        nexus.raise(UnitAttention::PowerOnOrReset);
+        nexus.raise(UnitAttention::LogicalUnitReset);
+        assert_eq!(nexus.take(), Some(UnitAttention::PowerOnOrReset));
+        assert_eq!(nexus.take(), Some(UnitAttention::LogicalUnitReset));
+    }
 }
