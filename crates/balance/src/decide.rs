@@ -129,6 +129,17 @@ struct Plan<'a> {
     chosen: BTreeSet<ExtentId>,
 }
 
+/// How much a target may carry.
+#[derive(Clone, Copy)]
+enum Room {
+    /// At most its share and a little more.
+    UnderCap,
+    /// Less than the source will still carry: for an extent that is too hot for the cap of any server, on a source that
+    /// nothing else can relieve. Such a move lowers the peak; and a server that has nothing but its hottest extent
+    /// never gives it away, for then the target would carry more. So a hot spot is never chased around.
+    BelowSource,
+}
+
 /// A move that could be made.
 #[derive(Clone, Copy)]
 struct Fit {
@@ -164,7 +175,9 @@ impl<'a> Plan<'a> {
     /// The next best move, booked.
     fn next(&mut self) -> Option<Decision> {
         while let Some(source) = self.worst_source() {
-            if let Some((hot, option, candidates)) = self.best_move(source) {
+            let best =
+                self.best_move(source, Room::UnderCap).or_else(|| self.best_move(source, Room::BelowSource));
+            if let Some((hot, option, candidates)) = best {
                 let decision = self.decision(source, hot, option, candidates);
                 self.book(source, hot, option.target);
                 return Some(decision);
@@ -208,12 +221,12 @@ impl<'a> Plan<'a> {
         if self.mean_load > 0.0 { self.view.weights.combined(load) / self.mean_load } else { 1.0 }
     }
 
-    fn best_move(&self, source: usize) -> Option<(&'a HotExtent, Fit, Vec<Candidate>)> {
+    fn best_move(&self, source: usize, room: Room) -> Option<(&'a HotExtent, Fit, Vec<Candidate>)> {
         let mut candidates = Vec::new();
         let mut best: Option<(usize, &HotExtent, Fit)> = None;
         let targets = self.targets(source);
         for hot in &self.servers[source].report.hot {
-            let option = self.weigh(source, &targets, hot);
+            let option = self.weigh(source, &targets, hot, room);
             let per_byte = |hot: &HotExtent, gain: f64| gain / f64::from(hot.bytes.max(REGION_BYTES));
             if let Ok(option) = option
                 && best.is_none_or(|(_, was, than)| per_byte(hot, option.gain) > per_byte(was, than.gain))
@@ -251,7 +264,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The best target for an extent, or why it stays.
-    fn weigh(&self, source: usize, targets: &[usize], hot: &HotExtent) -> Result<Fit, Verdict> {
+    fn weigh(&self, source: usize, targets: &[usize], hot: &HotExtent, room: Room) -> Result<Fit, Verdict> {
         if self.chosen.contains(&hot.extent) || self.view.busy.contains(&hot.extent) {
             return Err(Verdict::Busy);
         }
@@ -277,8 +290,11 @@ impl<'a> Plan<'a> {
                 target_after: self.target_ratio(*target, coming),
             };
             let space = self.limits.space_max * server.report.total_bytes as f64;
-            let fits = relief.target_after <= self.limits.target_cap
-                && (server.allocated + u64::from(hot.bytes)) as f64 <= space;
+            let has_room = match room {
+                Room::UnderCap => relief.target_after <= self.limits.target_cap,
+                Room::BelowSource => relief.target_after < relief.source_after,
+            };
+            let fits = has_room && (server.allocated + u64::from(hot.bytes)) as f64 <= space;
             fits.then(|| Fit { target: *target, gain: relief.gain(), relief })
         });
         fitting
@@ -377,38 +393,55 @@ impl Relief {
     }
 }
 
+/// What the history knows of the moves that a server's report counts.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    pending_out: usize,
+    pending_in: usize,
+    /// Ended after the report was made, which still counts them.
+    ended_out: usize,
+    ended_in: usize,
+    leaving: Load,
+}
+
 /// Books what was decided earlier and does not show in the reports yet, and the moves that others are making.
 fn book_history(now: Time, view: &GroupView, history: &MoveHistory, servers: &mut [Planned<'_>]) {
     let position = |servers: &[Planned<'_>], id| servers.iter().position(|server| server.of.server == id);
-    let mut known_leaving = vec![Load::ZERO; servers.len()];
+    let reported: Vec<_> = servers.iter().map(|server| now - server.of.age).collect();
+    let mut known = vec![Known::default(); servers.len()];
     for (_, past) in history.iter() {
         let (source, target) = (position(servers, past.from), position(servers, past.to));
-        let unreported = |at: usize| past.unreported(now, now - servers[at].of.age, &view.half_lives);
         let is_pending = past.is_pending(now);
+        let ended_since = |at: usize| past.ended.is_some_and(|(ended, _)| ended >= reported[at]);
         if let Some(source) = source {
-            let share = unreported(source);
-            servers[source].leave(past.heat, share);
-            if is_pending {
-                servers[source].moves_out += 1;
-                known_leaving[source] += past.heat;
+            let (share, ended) =
+                (past.unreported(now, reported[source], &view.half_lives), ended_since(source));
+            known[source].pending_out += usize::from(is_pending);
+            known[source].ended_out += usize::from(ended);
+            if is_pending || ended {
+                known[source].leaving += past.heat;
             }
+            servers[source].leave(past.heat, share);
         }
         if let (Some(source), Some(target)) = (source, target) {
-            let share = past.unreported(now, now - servers[target].of.age, &view.half_lives);
+            let (share, ended) =
+                (past.unreported(now, reported[target], &view.half_lives), ended_since(target));
+            known[target].pending_in += usize::from(is_pending);
+            known[target].ended_in += usize::from(ended);
             let coming =
                 carried_over(past.heat, &servers[source].report.capacity, &servers[target].report.capacity);
             servers[target].arrive(coming, share);
-            if is_pending {
-                servers[target].moves_in += 1;
+            if is_pending || ended {
                 servers[target].allocated += u64::from(past.bytes);
             }
         }
     }
-    for (server, known) in servers.iter_mut().zip(known_leaving) {
-        let unknown = server.report.leaving.minus(known);
+    for (server, known) in servers.iter_mut().zip(known) {
+        let unknown = server.report.leaving.minus(known.leaving);
         server.leave(unknown, Filtered { fast: 1.0, slow: 1.0 });
-        server.moves_out = server.moves_out.max(usize::from(server.report.moves_out));
-        server.moves_in = server.moves_in.max(usize::from(server.report.moves_in));
+        let reported = |moves: u16, ended: usize| usize::from(moves).saturating_sub(ended);
+        server.moves_out = known.pending_out.max(reported(server.report.moves_out, known.ended_out));
+        server.moves_in = known.pending_in.max(reported(server.report.moves_in, known.ended_in));
     }
 }
 

@@ -277,10 +277,13 @@ impl Memory {
             }
         };
         let is_swinging = self.crossings.len() >= thresholds.swing_crossings as usize;
-        let extents_are_over = seen.load_of_extents > thresholds.exit * seen.mean.fast;
+        // Only portal work is to blame if without its excess the server would be within its share, though with it, it is
+        // not.
+        let limit = thresholds.exit * seen.mean.fast;
+        let is_front_end = seen.load.fast > limit && seen.load_of_extents <= limit;
         let standing = match self.phase {
             _ if is_swinging => Standing::Swinging,
-            Phase::Acting { .. } if !extents_are_over => Standing::FrontEnd,
+            Phase::Acting { .. } if is_front_end => Standing::FrontEnd,
             Phase::Acting { .. } if is_urgent => Standing::Urgent,
             Phase::Acting { .. } => Standing::Disproportionate,
             Phase::Over { .. } => Standing::Watched,

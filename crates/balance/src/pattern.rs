@@ -45,9 +45,12 @@ impl Streams {
         }
         let inherited =
             if offset <= STREAM_GAP_MAX { before().map_or(0, |streams| streams.leaving()) } else { 0 };
-        // The stream with the shorter past makes room, and the other one ages: a dead stream does not stay for ever.
+        // The stream with the shorter past makes room. If that was one at all the other ages, so that a dead stream does
+        // not stay for ever.
         let (replaced, kept) = if self.0[0].run <= self.0[1].run { (0, 1) } else { (1, 0) };
-        self.0[kept].run = self.0[kept].run.saturating_sub(1);
+        if self.0[replaced].run > 0 {
+            self.0[kept].run = self.0[kept].run.saturating_sub(1);
+        }
         self.0[replaced] = Stream { end, run: inherited.saturating_add(1) };
         if inherited >= STREAM_RUN_MIN { Order::Sequential } else { Order::Random }
     }
