@@ -1,0 +1,373 @@
+//! SCSI commands from their header to their operations.
+
+use super::action::{Action, CloseReason, TaskId};
+use super::config::{DATA_IN_BYTES_MAX, DATA_OUT_BYTES_MAX};
+use super::core::{Core, Current};
+use super::data_out::{Collected, Piece};
+use super::task::{Step, Task, Tasks};
+use crate::pdu::{DataOut, PduHeader, R2t, RejectReason, ScsiCommand, flags};
+use crate::receive::{COLLECT_BYTES_MAX, Header, Placement};
+use evenkeel_scsi::{AdditionalSense, Completion, Decoded, Response, Sense, Status};
+use evenkeel_types::{AlignedBuf, BlockOutcome, Payload, Time};
+
+impl Core {
+    /// The header of a SCSI Command whose turn it is.
+    pub(super) fn command_header(&mut self, header: &Header, in_window: bool) -> Placement {
+        let command = *header.bhs.view::<ScsiCommand>();
+        self.facts.commands += 1;
+        let Some((unit, _)) = self.target.clone() else {
+            self.reject(&header.bhs, RejectReason::CommandNotSupported);
+            return Placement::Discard;
+        };
+        if self.tasks.by_tag(command.itt.get()).is_some() {
+            self.reject(&header.bhs, RejectReason::TaskInProgress);
+            return Placement::Discard;
+        }
+        if in_window {
+            self.window.open();
+        }
+        let (reads, writes) = (command.flags & flags::READ != 0, command.flags & flags::WRITE != 0);
+        let expected = command.expected_data_len.get();
+        let immediate = command.data_segment_len.get();
+        let expected_out = if writes { expected } else { 0 };
+        let more = command.flags & flags::FINAL == 0;
+        let mut task = Task {
+            itt: command.itt.get(),
+            lun: command.lun.get(),
+            in_window,
+            expected_in: if reads && !writes { expected } else { 0 },
+            expected_out,
+            wanted_out: 0,
+            out: Collected::new(&self.parameters, expected_out, immediate, more),
+            step: Step::Ready(Response::good()),
+            aborted: false,
+            out_room: 0,
+            in_room: 0,
+        };
+        if self.tasks.is_full() {
+            if in_window {
+                self.window.close();
+            }
+            self.respond(&task, Response::status(Status::TaskSetFull));
+            return Placement::Discard;
+        }
+        let bidirectional = reads && writes || header.ahs.bidirectional_read_len.is_some();
+        if let Some(sense) = task.out.failure() {
+            task.step = Step::Ready(Response::from(sense));
+        } else if bidirectional {
+            let reason = AdditionalSense::INVALID_FIELD_IN_INFORMATION_UNIT;
+            task.step = Step::Ready(Sense::illegal_request(reason).into());
+        } else {
+            let decoded = unit.decode(&mut self.nexus, task.lun, &command.cdb);
+            self.take_decoded(&mut task, decoded);
+        }
+        self.place_immediate(task, header)
+    }
+
+    /// What a CDB asks for becomes the task's next step.
+    fn take_decoded(&mut self, task: &mut Task, decoded: Decoded) {
+        task.step = match decoded {
+            Decoded::Immediate(response) => Step::Ready(response),
+            Decoded::Block(command) => Step::Waiting(command),
+            Decoded::NeedsData { len, then } => {
+                task.wanted_out = len;
+                let want = len.min(task.expected_out);
+                let offset = then.write_range().map_or(0, |range| range.offset);
+                task.out.expect(want, offset);
+                Step::Collecting(then)
+            }
+        };
+    }
+
+    /// Adds the task and says where its immediate data goes.
+    fn place_immediate(&mut self, mut task: Task, header: &Header) -> Placement {
+        let unsolicited = task.out.is_open();
+        let needed = task.wanted_out.min(task.expected_out) as usize;
+        let has_room = self.out_room == 0 || self.out_room + needed <= DATA_OUT_BYTES_MAX;
+        let mut waits = false;
+        if matches!(task.step, Step::Collecting(_)) {
+            if has_room && self.waiting.is_empty() {
+                task.out_room = needed;
+                self.out_room += needed;
+            } else if unsolicited {
+                task.step = Step::Ready(Response::status(Status::TaskSetFull));
+            } else {
+                waits = needed > 0;
+            }
+        }
+        let collecting = matches!(task.step, Step::Collecting(_));
+        let id = self.tasks.insert(task);
+        if waits {
+            self.waiting.push_back(id);
+        }
+        self.current = Current::Task(id);
+        self.place_data(id, header, collecting)
+    }
+
+    /// Where the data segment of a PDU of this task goes: large ones straight into the task's buffer.
+    fn place_data(&mut self, id: TaskId, header: &Header, wanted: bool) -> Placement {
+        let len = header.data_len();
+        if wanted && len > COLLECT_BYTES_MAX {
+            let task = self.tasks.get_mut(id);
+            if let Some((buf, at)) = task.and_then(|task| task.out.lend(len as u32)) {
+                self.current = Current::Lent(id);
+                return Placement::Into { buf, at };
+            }
+        }
+        Placement::Whole
+    }
+
+    /// The header of a Data-Out.
+    pub(super) fn data_out_header(&mut self, header: &Header) -> Placement {
+        let pdu = *header.bhs.view::<DataOut>();
+        if let Some(cmd_sn) = self.window.held_command(pdu.itt.get())
+            && self.tasks.by_tag(pdu.itt.get()).is_none()
+        {
+            self.current = Current::Held(cmd_sn);
+            return Placement::Whole;
+        }
+        let Some(id) = self.tasks.by_tag(pdu.itt.get()) else { return self.ignore() };
+        let Some(task) = self.tasks.get_mut(id) else { return self.ignore() };
+        match task.out.check(&pdu) {
+            Piece::Unknown => self.ignore(),
+            Piece::Ignore => {
+                self.current = Current::Task(id);
+                Placement::Whole
+            }
+            Piece::Place => {
+                let collecting = matches!(task.step, Step::Collecting(_));
+                self.current = Current::Task(id);
+                self.place_data(id, header, collecting)
+            }
+        }
+    }
+
+    fn ignore(&mut self) -> Placement {
+        self.facts.ignored += 1;
+        Placement::Discard
+    }
+
+    /// The data segment of a PDU of this task is here, or the PDU has none.
+    pub(super) fn task_data(&mut self, now: Time, id: TaskId, header: &Header, data: &[u8], intact: bool) {
+        if !intact {
+            self.reject(&header.bhs, RejectReason::DataDigestError);
+        }
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        task.out.arrived();
+        if !intact {
+            task.out.fail(AdditionalSense::PROTOCOL_SERVICE_CRC_ERROR);
+        } else if matches!(task.step, Step::Collecting(_)) && task.out.failure().is_none() {
+            task.out.place(data);
+            self.facts.bytes_written += data.len() as u64;
+        }
+        self.advance(now, id);
+    }
+
+    /// The data segment of a PDU of this task was received into the buffer that it lent.
+    pub(super) fn task_data_arrived(
+        &mut self,
+        now: Time,
+        id: TaskId,
+        header: &Header,
+        buf: AlignedBuf,
+        intact: bool,
+    ) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        task.out.give_back(buf, header.data_len() as u32);
+        task.out.arrived();
+        self.facts.bytes_written += header.data_len() as u64;
+        if !intact {
+            task.out.fail(AdditionalSense::PROTOCOL_SERVICE_CRC_ERROR);
+            self.reject(&header.bhs, RejectReason::DataDigestError);
+        }
+        self.advance(now, id);
+    }
+
+    /// Takes a task as far as it can go now.
+    pub(super) fn advance(&mut self, now: Time, id: TaskId) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        if let (Some(sense), Step::Collecting(_) | Step::Waiting(_)) = (task.out.failure(), &task.step) {
+            task.step = Step::Ready(sense.into());
+        }
+        match &task.step {
+            Step::Executing { .. } => {}
+            Step::Ready(_) if task.out.is_open() => {}
+            Step::Ready(_) => self.finish(now, id),
+            Step::Waiting(_) => self.execute(now, id),
+            Step::Collecting(_) if task.out.is_complete() && !task.out.is_open() => {
+                self.data_complete(now, id);
+            }
+            Step::Collecting(_) => self.send_r2ts(id),
+        }
+    }
+
+    fn send_r2ts(&mut self, id: TaskId) {
+        if self.waiting.contains(&id) {
+            return;
+        }
+        let parameters = self.parameters;
+        loop {
+            let Some(task) = self.tasks.get_mut(id) else { return };
+            let Some(new) = task.out.next_r2t(&parameters, |n| Tasks::transfer_tag(id, n)) else { return };
+            let mut r2t = R2t::empty();
+            r2t.flags = flags::FINAL;
+            r2t.lun = task.lun.into();
+            r2t.itt = task.itt.into();
+            r2t.ttt = new.ttt.into();
+            r2t.r2t_sn = new.r2t_sn.into();
+            r2t.buffer_offset = new.offset.into();
+            r2t.desired_data_len = new.len.into();
+            // An R2T carries the next StatSN and does not use it up (RFC 7143 section 11.8.2).
+            r2t.stat_sn = self.stat_sn.into();
+            r2t.exp_cmd_sn = self.exp_cmd_sn();
+            r2t.max_cmd_sn = self.max_cmd_sn();
+            self.send(&r2t, Payload::default());
+        }
+    }
+
+    fn data_complete(&mut self, now: Time, id: TaskId) {
+        let Some((unit, _)) = self.target.clone() else { return };
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        let data = task.out.take();
+        let announced = task.expected_out;
+        let Step::Collecting(command) = std::mem::replace(&mut task.step, Step::Ready(Response::good()))
+        else {
+            return;
+        };
+        task.step = match unit.with_data(command, data, announced) {
+            Decoded::Immediate(response) => Step::Ready(response),
+            Decoded::Block(command) => Step::Waiting(command),
+            // A command has one Data-Out.
+            Decoded::NeedsData { .. } => {
+                let reason = AdditionalSense::INTERNAL_TARGET_FAILURE;
+                Step::Ready(Sense::aborted_command(reason).into())
+            }
+        };
+        self.advance(now, id);
+    }
+
+    /// Submits the operations of a task, as soon as there is room for what they read.
+    fn execute(&mut self, now: Time, id: TaskId) {
+        let pending = self.in_room + self.output.payload_bytes();
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Step::Waiting(command) = &task.step else { return };
+        let needed = command.expected_data_in as usize;
+        let is_first = self.waiting.front().is_none_or(|first| *first == id);
+        if needed > 0 && (!is_first || pending > 0 && pending + needed > DATA_IN_BYTES_MAX) {
+            if !self.waiting.contains(&id) {
+                self.waiting.push_back(id);
+            }
+            return;
+        }
+        if self.waiting.front() == Some(&id) {
+            self.waiting.pop_front();
+        }
+        task.in_room = needed;
+        self.in_room += needed;
+        let step = std::mem::replace(&mut task.step, Step::Ready(Response::good()));
+        let Step::Waiting(command) = step else { return };
+        if command.ops.is_empty() {
+            return self.advance(now, id);
+        }
+        task.step = Step::Executing { command, current: 0 };
+        self.submit(id);
+    }
+
+    fn submit(&mut self, id: TaskId) {
+        let Some((_, volume)) = self.target else { return };
+        let Some(Task { step: Step::Executing { command, current }, .. }) = self.tasks.get(id) else {
+            return;
+        };
+        let op = command.ops[*current].clone();
+        self.actions.push_back(Action::Submit { task: id, volume, op });
+    }
+
+    /// Tries again the tasks that wait for room, in order.
+    pub(super) fn serve_waiting(&mut self, now: Time) {
+        while let Some(id) = self.waiting.front().copied() {
+            let Some(task) = self.tasks.get_mut(id) else {
+                self.waiting.pop_front();
+                continue;
+            };
+            if matches!(task.step, Step::Collecting(_)) {
+                let needed = task.wanted_out.min(task.expected_out) as usize;
+                if self.out_room > 0 && self.out_room + needed > DATA_OUT_BYTES_MAX {
+                    return;
+                }
+                task.out_room = needed;
+                self.out_room += needed;
+                self.waiting.pop_front();
+                self.advance(now, id);
+            } else {
+                self.advance(now, id);
+                if self.waiting.front() == Some(&id) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// An operation has ended.
+    pub(super) fn complete(&mut self, now: Time, id: TaskId, outcome: BlockOutcome) {
+        let Some((unit, _)) = self.target.clone() else { return };
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        let Step::Executing { command, current } = &mut task.step else { return };
+        if !task.aborted && outcome.is_ok() && *current + 1 < command.ops.len() {
+            *current += 1;
+            return self.submit(id);
+        }
+        if task.aborted {
+            self.remove_task(id);
+        } else {
+            self.complete_command(now, id, &unit, outcome);
+        }
+        self.settle_management(now);
+        self.serve_waiting(now);
+        self.end_session_if_idle();
+    }
+
+    fn complete_command(
+        &mut self,
+        now: Time,
+        id: TaskId,
+        unit: &evenkeel_scsi::LogicalUnit,
+        outcome: BlockOutcome,
+    ) {
+        let Some(task) = self.tasks.get_mut(id) else { return };
+        let step = std::mem::replace(&mut task.step, Step::Ready(Response::good()));
+        let Step::Executing { command, .. } = step else { return };
+        match unit.complete(&command, outcome) {
+            Completion::Respond(response) => {
+                task.step = Step::Ready(response);
+                self.advance(now, id);
+            }
+            Completion::DropSession => {
+                self.remove_task(id);
+                self.close(CloseReason::OutcomeUnknown);
+            }
+            Completion::Nothing => {
+                self.remove_task(id);
+            }
+        }
+    }
+
+    /// Takes a task out, with all that was set aside for it.
+    pub(super) fn remove_task(&mut self, id: TaskId) -> Option<Task> {
+        let task = self.tasks.remove(id)?;
+        self.out_room -= task.out_room;
+        self.in_room -= task.in_room;
+        if task.in_window {
+            self.window.close();
+        }
+        Some(task)
+    }
+
+    fn finish(&mut self, now: Time, id: TaskId) {
+        let Some(mut task) = self.remove_task(id) else { return };
+        let Step::Ready(response) = std::mem::replace(&mut task.step, Step::Ready(Response::good())) else {
+            return;
+        };
+        self.respond(&task, response);
+        self.serve_waiting(now);
+    }
+}

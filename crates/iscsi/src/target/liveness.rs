@@ -1,0 +1,121 @@
+//! Timers of a connection: the login's deadline, signs of life, and the deadline of a logout.
+
+use super::action::CloseReason;
+use super::config::TargetConfig;
+use super::core::{Core, State};
+use crate::pdu::{AsyncEvent, AsyncMessage, NopIn, PduHeader, RESERVED_TAG, flags};
+use evenkeel_types::{Payload, Time};
+
+/// Low half of the tag of our NOP-In PDUs; tags of R2Ts have a slot number in their upper half that is never this.
+const PROBE_TAG_BASE: u32 = 0x7fff_0000;
+
+/// When something was heard, and what is waited for.
+#[derive(Debug)]
+pub(super) struct Liveness {
+    pub(super) last_received: Time,
+    /// Our NOP-In that is not answered: when it was sent, and its tag.
+    pub(super) probe: Option<(Time, u32)>,
+    probes_sent: u32,
+    /// When a connection that was asked to log out is closed.
+    pub(super) logout_deadline: Option<Time>,
+}
+
+impl Liveness {
+    pub(super) const fn new(now: Time) -> Self {
+        Self { last_received: now, probe: None, probes_sent: 0, logout_deadline: None }
+    }
+
+    fn next_probe_tag(&mut self) -> u32 {
+        self.probes_sent = self.probes_sent.wrapping_add(1);
+        PROBE_TAG_BASE | self.probes_sent & 0xffff
+    }
+
+    /// When the initiator is asked for a sign of life, or is given up.
+    fn deadline(&self, config: &TargetConfig) -> Time {
+        match self.probe {
+            Some((sent, _)) => sent + config.nop_timeout,
+            None => self.last_received + config.nop_interval,
+        }
+    }
+}
+
+impl Core {
+    /// When [`Core::on_timeout`] has something to do.
+    pub(super) fn next_timeout(&self) -> Option<Time> {
+        match &self.state {
+            State::Login(login) => Some(login.deadline),
+            State::FullFeature => {
+                let silence = self.liveness.deadline(&self.config);
+                Some(self.liveness.logout_deadline.map_or(silence, |logout| logout.min(silence)))
+            }
+            State::Flushing { deadline, .. } => Some(*deadline),
+            State::Closed => None,
+        }
+    }
+
+    pub(super) fn on_timeout(&mut self, now: Time) {
+        match &self.state {
+            State::Login(login) if now >= login.deadline => self.close(CloseReason::LoginTimeout),
+            State::Flushing { reason, deadline } if now >= *deadline => {
+                let reason = *reason;
+                self.close(reason);
+            }
+            State::FullFeature if self.liveness.logout_deadline.is_some_and(|deadline| now >= deadline) => {
+                self.close(CloseReason::LogoutTimeout);
+            }
+            State::FullFeature if now >= self.liveness.deadline(&self.config) => match self.liveness.probe {
+                Some(_) => self.close(CloseReason::PeerSilent),
+                None => self.probe(now),
+            },
+            _ => {}
+        }
+    }
+
+    /// Bytes came. Any of them is a sign of life, but a probe waits for its own answer.
+    pub(super) fn heard(&mut self, now: Time) {
+        self.liveness.last_received = now;
+    }
+
+    /// Asks the initiator for a sign of life, unless it is being asked already.
+    pub(super) fn probe(&mut self, now: Time) {
+        if !matches!(self.state, State::FullFeature) || self.liveness.probe.is_some() {
+            return;
+        }
+        let tag = self.liveness.next_probe_tag();
+        self.liveness.probe = Some((now, tag));
+        let mut nop = NopIn::empty();
+        nop.flags = flags::FINAL;
+        nop.itt = RESERVED_TAG.into();
+        nop.ttt = tag.into();
+        // A NOP-In that asks does not use up the StatSN it carries (RFC 7143 section 11.19.2).
+        nop.stat_sn = self.stat_sn.into();
+        nop.exp_cmd_sn = self.exp_cmd_sn();
+        nop.max_cmd_sn = self.max_cmd_sn();
+        self.send(&nop, Payload::default());
+    }
+
+    /// The initiator answered a NOP-In.
+    pub(super) fn probe_answered(&mut self, tag: u32) {
+        if self.liveness.probe.is_some_and(|(_, asked)| asked == tag) {
+            self.liveness.probe = None;
+        }
+    }
+
+    /// Asks the initiator to log out (RFC 7143 section 11.9.1, event 1).
+    pub(super) fn ask_for_logout(&mut self, now: Time) {
+        if !matches!(self.state, State::FullFeature) || self.liveness.logout_deadline.is_some() {
+            return;
+        }
+        let timeout = self.config.logout_timeout;
+        self.liveness.logout_deadline = Some(now + timeout);
+        let mut message = AsyncMessage::empty();
+        message.flags = flags::FINAL;
+        message.itt = RESERVED_TAG.into();
+        message.stat_sn = self.next_stat_sn();
+        message.exp_cmd_sn = self.exp_cmd_sn();
+        message.max_cmd_sn = self.max_cmd_sn();
+        message.event = AsyncEvent::LogoutRequested.code();
+        message.parameter_3 = u16::try_from(timeout.as_secs()).unwrap_or(u16::MAX).into();
+        self.send(&message, Payload::default());
+    }
+}

@@ -1,0 +1,38 @@
+//! The target side: one [`Connection`] per TCP connection, which is a session too as MaxConnections is 1.
+//!
+//! ```text
+//!   received bytes ─▶ framing ─▶ login                                   ┌─▶ Submit, Cancel ─▶ driver
+//!                               └▶ CmdSN window ─▶ commands ─▶ tasks ────┤
+//!                                              └▶ management, text, NOP  └◀── completions
+//!   sent bytes ◀── gathering output ◀── Data-In, R2T, status, answers ◀──┘
+//! ```
+//!
+//! * [`config`]: limits, settings, and the questions a connection asks ([`TargetPorts`]).
+//! * [`connection`]: what a driver calls; [`action`]: what it is asked to do.
+//! * [`sessions`]: a registry of sessions for drivers to share among connections.
+//! * `login`, `full_feature`, `window`, `commands`, `data_out`, `respond`, `management`, `text`, `liveness`: parts of
+//!   the protocol, each a set of methods on the one state in `core`.
+
+pub mod action;
+pub mod config;
+pub mod connection;
+pub mod info;
+pub mod sessions;
+
+mod commands;
+mod core;
+mod data_out;
+mod full_feature;
+mod liveness;
+mod login;
+mod management;
+mod respond;
+mod task;
+mod text;
+mod window;
+
+pub use action::{Action, CloseReason, ManagementId, ManagementScope, TaskId};
+pub use config::{DiscoveredTarget, Lookup, NexusName, Opening, TargetConfig, TargetPorts};
+pub use connection::Connection;
+pub use info::{SessionFacts, SessionInfo};
+pub use sessions::{ConnectionId, Opened, Sessions};
