@@ -11,8 +11,7 @@ pub(crate) struct Flags {
 }
 
 pub(crate) fn run(context: &Context, flags: &Flags) -> Result<(), Failure> {
-    let dir = flags.dir.display();
     let report = evenkeel_server::check(&flags.dir)
-        .map_err(|error| Failure::failed(format_args!("check {dir}: {error}")))?;
-    route::judge(context, &report, &format!("check {dir}"))
+        .map_err(|error| Failure::failed(format_args!("check: {error}")))?;
+    route::judge(context, &report, &format!("check of {}", flags.dir.display()))
 }

@@ -5,7 +5,8 @@
 
 use crate::failure::{Exit, Failure};
 use evenkeel_api::parse_size;
-use evenkeel_server::{DiskEngine, ServeConfig};
+use evenkeel_server::ServeConfig;
+use evenkeel_server::config::DiskEngine;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use tracing_subscriber::EnvFilter;
