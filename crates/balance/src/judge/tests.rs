@@ -87,12 +87,13 @@ fn claim_06_an_urgent_server_waits_less() {
 
 #[test]
 fn claim_06_both_filters_must_be_over() {
-    let mut samples = steady(&[disk(0.4), disk(0.4), disk(0.4)]);
-    samples[0].utilisation.fast = disk(0.9);
-    assert_eq!(Bench::new().show(&samples, 60), Standing::Even);
-    let mut samples = steady(&[disk(0.4), disk(0.4), disk(0.4)]);
-    samples[0].utilisation.slow = disk(0.9);
-    assert_eq!(Bench::new().show(&samples, 60), Standing::Even);
+    let high_on: [fn(&mut Filtered<Parts>); 2] = [|of| of.fast = disk(0.9), |of| of.slow = disk(0.9)];
+    for raise in high_on {
+        let mut samples = steady(&[disk(0.4), disk(0.4), disk(0.4)]);
+        raise(&mut samples[0].utilisation);
+        let mut bench = Bench::new();
+        assert!((0..60).all(|_| bench.show(&samples, 1) == Standing::Even));
+    }
 }
 
 #[test]
