@@ -6,6 +6,7 @@
 # Says nothing and takes no time when all is there. Where it cannot install, one line says what is missing; that is a
 # failure only for what nothing can be built without.
 set -euo pipefail
+shopt -s extglob
 
 # Newest versions that are known to work with the Rust version that the workspace asks for.
 readonly NEXTEST_VERSION=0.9.143
@@ -60,14 +61,23 @@ install_packages() {
         made_policy=yes
     fi
     {
-        as_root apt-get -q -o DPkg::Lock::Timeout=120 update &&
-            as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=120 \
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=120 \
                 --no-install-recommends --allow-downgrades install "$@"
     } >&2 || status=$?
     if [ "$made_policy" = yes ]; then
         as_root rm -f "$policy"
     fi
     return "$status"
+}
+
+# Both packages of qemu in the one version that has both: a newer qemu-utils from elsewhere would bar the other.
+qemu_packages() {
+    local version
+    version=$(LC_ALL=C apt-cache policy qemu-block-extra | sed -n 's/^ *Candidate: //p')
+    case $version in
+        "" | "(none)") echo qemu-utils qemu-block-extra ;;
+        *) echo "qemu-utils=$version" "qemu-block-extra=$version" ;;
+    esac
 }
 
 # One call to apt for all that is missing, so that versions that belong together are chosen together.
@@ -85,9 +95,10 @@ setup_packages() {
         return 0
     fi
     say "installing $missing"
+    as_root apt-get -q -o DPkg::Lock::Timeout=120 update >&2 || true
     wanted=$missing
     case " $missing " in
-        *" qemu-block-extra "*) wanted="$missing qemu-utils" ;;
+        *" qemu-block-extra "* | *" qemu-utils "*) wanted="${missing//qemu-*([a-z-])/} $(qemu_packages)" ;;
     esac
     # shellcheck disable=SC2086  # a list of words
     install_packages $wanted || true
