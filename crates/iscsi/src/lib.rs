@@ -9,8 +9,10 @@
 //! * [`digest`]: header and data digests.
 //! * `receive`, `transmit`: from a byte stream to PDUs, and back without copying payloads.
 //! * [`target`]: sessions of a target; SCSI is in `evenkeel-scsi`, operations on volumes leave as `BlockOp`.
+//! * [`initiator`]: the other side, for tests, load generators and copying from other arrays.
 
 pub mod digest;
+pub mod initiator;
 pub mod keys;
 pub mod negotiate;
 pub mod pdu;

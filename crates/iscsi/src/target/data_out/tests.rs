@@ -40,7 +40,7 @@ fn data_comes_in_bursts_of_the_agreed_length_with_as_many_r2ts_as_agreed() {
     let parameters = parameters(true);
     let mut out = Collected::new(&parameters, 20_000, 0, false);
     out.expect(20_000, 512);
-    let mut next = |out: &mut Collected| out.next_r2t(&parameters, |n| 100 + n);
+    let next = |out: &mut Collected| out.next_r2t(&parameters, |n| 100 + n);
     let first = next(&mut out).unwrap();
     assert_eq!(first, NewR2t { ttt: 100, r2t_sn: 0, offset: 0, len: 8192 });
     assert_eq!(next(&mut out).unwrap().offset, 8192);

@@ -1,0 +1,333 @@
+//! An initiator and a target joined by byte pipes in memory, over a RAM disk. One seed decides how the streams are cut
+//! and when operations end.
+
+use evenkeel_iscsi::Settings;
+use evenkeel_iscsi::initiator::{self, Command, Done, Event, InitiatorConfig, RequestId, Transfer};
+use evenkeel_iscsi::pdu::Isid;
+use evenkeel_iscsi::target::{
+    self, Action, CloseReason, ConnectionId, DiscoveredTarget, Lookup, NexusName, Opening, Sessions,
+    TargetConfig, TargetPorts, TaskId,
+};
+use evenkeel_scsi::{LogicalUnit, LunConfig};
+use evenkeel_types::{AlignedBuf, BlockError, BlockOp, BlockOutcome, Bytes, Payload, Time, VolumeId};
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub const TARGET: &str = "iqn.2026-01.io.evenkeel:test:v1";
+pub const INITIATOR: &str = "iqn.2026-01.io.evenkeel:test-initiator";
+pub const DISK_BYTES: usize = 16 << 20;
+
+/// A small generator of repeatable choices (xorshift64).
+pub struct Choices(u64);
+
+impl Choices {
+    pub fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % end.max(1)
+    }
+}
+
+pub struct Ports {
+    pub unit: Arc<LogicalUnit>,
+    pub sessions: Sessions,
+    pub connection: ConnectionId,
+    /// What a lookup of any target but the one that exists gives.
+    pub elsewhere: Lookup,
+    pub targets: Vec<DiscoveredTarget>,
+    pub replaced: Vec<ConnectionId>,
+}
+
+impl Ports {
+    pub fn new() -> Self {
+        let config = LunConfig::new(VolumeId(1), "v1", DISK_BYTES as u64, [7; 16], TARGET);
+        let unit = Arc::new(LogicalUnit::new(config).unwrap());
+        let address = vec!["127.0.0.1:3260,1".to_owned(), "127.0.0.1:3261,2".to_owned()];
+        let targets = vec![DiscoveredTarget { name: TARGET.to_owned(), addresses: address }];
+        Self {
+            unit,
+            sessions: Sessions::default(),
+            connection: ConnectionId(1),
+            elsewhere: Lookup::NotFound,
+            targets,
+            replaced: Vec::new(),
+        }
+    }
+}
+
+impl TargetPorts for Ports {
+    fn discover(&mut self, _: &str) -> Vec<DiscoveredTarget> {
+        self.targets.clone()
+    }
+    fn lookup(&mut self, _: &str, target: &str) -> Lookup {
+        if target == TARGET {
+            return Lookup::Found { unit: Arc::clone(&self.unit), volume: VolumeId(1) };
+        }
+        self.elsewhere.clone()
+    }
+    fn open_session(&mut self, nexus: &NexusName) -> Opening {
+        let opened = self.sessions.open(nexus, self.connection);
+        self.replaced.extend(opened.replaces);
+        opened.opening
+    }
+    fn session_exists(&mut self, tsih: u16) -> bool {
+        self.sessions.exists(tsih)
+    }
+}
+
+pub struct Disk {
+    pub bytes: Vec<u8>,
+    /// Whether the memory of every write was aligned like its place in the volume.
+    pub all_aligned: bool,
+}
+
+impl Disk {
+    pub fn carry_out(&mut self, op: &BlockOp) -> BlockOutcome {
+        match op {
+            BlockOp::Read { at } => {
+                let range = at.offset as usize..at.end() as usize;
+                // Two pieces, so that joining them is exercised.
+                let middle = range.start + range.len() / 2;
+                let mut payload = Payload::from(Bytes::copy_from_slice(&self.bytes[range.start..middle]));
+                payload.push(AlignedBuf::copy_of(&self.bytes[middle..range.end]).freeze());
+                Ok(payload)
+            }
+            BlockOp::Write { at, data } => {
+                self.all_aligned &= (data.as_ptr() as u64) % 4096 == at.offset % 4096;
+                self.bytes[at.offset as usize..at.end() as usize].copy_from_slice(data);
+                Ok(Payload::default())
+            }
+            BlockOp::Zero { at } => {
+                self.bytes[at.offset as usize..at.end() as usize].fill(0);
+                Ok(Payload::default())
+            }
+            BlockOp::CompareAndWrite { at, expected, data } => {
+                let place = &mut self.bytes[at.offset as usize..at.end() as usize];
+                if let Some(offset) = place.iter().zip(&expected[..]).position(|(a, b)| a != b) {
+                    return Err(BlockError::Miscompare { offset: offset as u32 });
+                }
+                place.copy_from_slice(data);
+                Ok(Payload::default())
+            }
+            BlockOp::Flush => Ok(Payload::default()),
+        }
+    }
+}
+
+pub struct Pair {
+    pub initiator: initiator::Connection,
+    pub target: target::Connection,
+    pub ports: Ports,
+    pub disk: Disk,
+    pub now: Time,
+    pub choices: Choices,
+    pub to_target: VecDeque<u8>,
+    pub to_initiator: VecDeque<u8>,
+    pub events: VecDeque<Event>,
+    /// Operations under way.
+    pub pending: Vec<(TaskId, BlockOp)>,
+    /// While set, operations do not end.
+    pub hold_operations: bool,
+    pub cancelled: Vec<TaskId>,
+    pub actions: Vec<Action>,
+    pub closed: Option<CloseReason>,
+    /// Bytes moved at a time at most.
+    pub chunk_max: usize,
+}
+
+pub fn initiator_config(settings: Settings) -> InitiatorConfig {
+    InitiatorConfig {
+        initiator_name: INITIATOR.to_owned(),
+        isid: Isid([0x80, 0, 0, 0, 0, 1]),
+        target_name: Some(TARGET.to_owned()),
+        settings,
+    }
+}
+
+impl Pair {
+    pub fn new(seed: u64, target: Settings, initiator: InitiatorConfig) -> Self {
+        let config = TargetConfig { settings: target, ..TargetConfig::default() };
+        let now = Time(1_000_000_000);
+        Self {
+            initiator: initiator::Connection::new(initiator),
+            target: target::Connection::new(Arc::new(config), "test".to_owned(), now),
+            ports: Ports::new(),
+            disk: Disk { bytes: vec![0; DISK_BYTES], all_aligned: true },
+            now,
+            choices: Choices::new(seed),
+            to_target: VecDeque::new(),
+            to_initiator: VecDeque::new(),
+            events: VecDeque::new(),
+            pending: Vec::new(),
+            hold_operations: false,
+            cancelled: Vec::new(),
+            actions: Vec::new(),
+            closed: None,
+            chunk_max: 1 << 20,
+        }
+    }
+
+    /// A pair with a session, whose first unit attention was seen.
+    pub fn logged_in(seed: u64, target: Settings, initiator: Settings) -> Self {
+        let mut pair = Self::new(seed, target, initiator_config(initiator));
+        pair.run();
+        assert!(matches!(pair.events.pop_front(), Some(Event::LoggedIn)), "{:?}", pair.events);
+        let done = pair.command([0; 16], Transfer::None);
+        assert_eq!(
+            done.status,
+            Some(evenkeel_scsi::Status::CheckCondition),
+            "a new nexus has a unit attention"
+        );
+        pair
+    }
+
+    /// Moves bytes and ends operations until nothing moves any more.
+    pub fn run(&mut self) {
+        while self.step() {}
+    }
+
+    pub fn step(&mut self) -> bool {
+        let mut moved = self.send_to_target() | self.send_to_initiator();
+        moved |= self.receive_at_target() | self.receive_at_initiator();
+        moved |= self.take_actions();
+        if !self.pending.is_empty() && !self.hold_operations {
+            let at = self.choices.below(self.pending.len());
+            let (task, op) = self.pending.swap_remove(at);
+            let outcome = if self.cancelled.contains(&task) {
+                Err(BlockError::Aborted)
+            } else {
+                self.disk.carry_out(&op)
+            };
+            self.target.handle_completion(self.now, task, outcome);
+            moved = true;
+        }
+        moved | self.take_actions()
+    }
+
+    fn chunk(&mut self, available: usize) -> usize {
+        (1 + self.choices.below(self.chunk_max)).min(available)
+    }
+
+    fn send_to_target(&mut self) -> bool {
+        let mut slices = [IoSlice::new(&[]); 16];
+        let used = self.initiator.transmit(&mut slices);
+        let bytes: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.to_vec()).collect();
+        let n = self.chunk(bytes.len());
+        self.to_target.extend(&bytes[..n]);
+        self.initiator.transmitted(n);
+        n > 0
+    }
+
+    fn send_to_initiator(&mut self) -> bool {
+        let mut slices = [IoSlice::new(&[]); 16];
+        let used = self.target.transmit(&mut slices);
+        let bytes: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.to_vec()).collect();
+        let n = self.chunk(bytes.len());
+        self.to_initiator.extend(&bytes[..n]);
+        self.target.transmitted(self.now, n);
+        n > 0
+    }
+
+    fn receive_at_target(&mut self) -> bool {
+        let n = self.chunk(self.to_target.len());
+        let Some(space) = self.target.receive_space() else { return false };
+        assert!(!space.is_empty());
+        let n = n.min(space.len());
+        for (to, from) in space.iter_mut().zip(self.to_target.drain(..n)) {
+            *to = from;
+        }
+        if n > 0 {
+            self.target.handle_received(self.now, n, &mut self.ports);
+        }
+        n > 0
+    }
+
+    fn receive_at_initiator(&mut self) -> bool {
+        let n = self.chunk(self.to_initiator.len());
+        let Some(space) = self.initiator.receive_space() else { return false };
+        assert!(!space.is_empty());
+        let n = n.min(space.len());
+        for (to, from) in space.iter_mut().zip(self.to_initiator.drain(..n)) {
+            *to = from;
+        }
+        if n > 0 {
+            self.initiator.handle_received(n);
+        }
+        while let Some(event) = self.initiator.poll_event() {
+            self.events.push_back(event);
+        }
+        n > 0
+    }
+
+    pub fn take_actions(&mut self) -> bool {
+        let mut moved = false;
+        while let Some(action) = self.target.poll_action() {
+            moved = true;
+            match action {
+                Action::Submit { task, op, .. } => self.pending.push((task, op)),
+                Action::Cancel { task } => self.cancelled.push(task),
+                Action::Close { reason } => self.closed = Some(reason),
+                other => self.actions.push(other),
+            }
+        }
+        moved
+    }
+
+    pub fn submit(&mut self, cdb: [u8; 16], transfer: Transfer) -> RequestId {
+        self.initiator.submit(Command { lun: 0, cdb, transfer }).unwrap()
+    }
+
+    /// Sends a command and waits for its end.
+    pub fn command(&mut self, cdb: [u8; 16], transfer: Transfer) -> Done {
+        let id = self.submit(cdb, transfer);
+        self.run();
+        self.done(id)
+    }
+
+    pub fn done(&mut self, id: RequestId) -> Done {
+        let found = self.events.iter().position(|event| matches!(event, Event::Done(of, _) if *of == id));
+        let at = found.unwrap_or_else(|| panic!("{id:?} has not ended: {:?} {:?}", self.events, self.closed));
+        match self.events.remove(at) {
+            Some(Event::Done(_, done)) => done,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn write(&mut self, offset: usize, data: &[u8]) -> Done {
+        let cdb = write16(offset, data.len());
+        self.command(cdb, Transfer::Out(Bytes::copy_from_slice(data).into()))
+    }
+
+    pub fn read(&mut self, offset: usize, len: usize) -> Done {
+        self.command(read16(offset, len), Transfer::In(len as u32))
+    }
+
+    pub fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.target.handle_timeout(self.now);
+        self.run();
+    }
+}
+
+pub fn read16(offset: usize, len: usize) -> [u8; 16] {
+    rw16(0x88, offset, len)
+}
+
+pub fn write16(offset: usize, len: usize) -> [u8; 16] {
+    rw16(0x8a, offset, len)
+}
+
+fn rw16(opcode: u8, offset: usize, len: usize) -> [u8; 16] {
+    let mut cdb = [0; 16];
+    cdb[0] = opcode;
+    cdb[2..10].copy_from_slice(&(offset as u64 / 512).to_be_bytes());
+    cdb[10..14].copy_from_slice(&(len as u32 / 512).to_be_bytes());
+    cdb
+}
