@@ -350,7 +350,8 @@ fn ids_are_never_given_twice_and_names_are_unique() {
     let mut group = Group::new(2, 1);
     let new = new_volume(&group.view, "w", 1);
     let (first, create) = create_volume(&group.view, group.actor(1), &new).unwrap();
-    let (same, race) = create_volume(&group.view, group.actor(2), &new).unwrap();
+    let other = new_volume(&group.view, "x", 1);
+    let (same, race) = create_volume(&group.view, group.actor(2), &other).unwrap();
     assert_eq!(first, same);
     group.must(create);
     assert!(!group.run(&race).succeeded);
