@@ -59,6 +59,15 @@ pub struct WriteId {
     pub number: u64,
 }
 
+impl WriteId {
+    /// Whether this is a write of the same gateway that it can no longer retry, if `floor` is the lowest that it can:
+    /// one of an earlier incarnation, or with a lower number.
+    #[must_use]
+    pub fn is_below(self, floor: Self) -> bool {
+        self.gateway == floor.gateway && (self.incarnation, self.number) < (floor.incarnation, floor.number)
+    }
+}
+
 impl fmt::Display for ServerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "s{}", self.0)

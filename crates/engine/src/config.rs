@@ -1,0 +1,64 @@
+//! Who the server is, and the bounds of everything that the engine keeps.
+
+use evenkeel_types::{Incarnation, ServerId, Time};
+use std::time::Duration;
+
+/// How long a lease lasts, counted from when the heartbeat was sent whose answer gave it.
+pub const LEASE: Duration = Duration::from_millis(2000);
+/// How long a new owner waits after it last answered a heartbeat of the one before, if that one does not promise. More
+/// than [`LEASE`], so that clocks may run 20 % apart.
+pub const LEASE_GUARD: Duration = Duration::from_millis(2500);
+/// How often heartbeats are sent to every peer.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(400);
+/// How long a peer may be silent before its connection is given up.
+pub const PEER_SILENCE_MAX: Duration = LEASE;
+/// How old the proof that an initiator's connection lives may be when its write is sequenced.
+pub const PROOF_AGE_MAX: Duration = Duration::from_millis(2000);
+/// How long a host's request is retried inside before it is answered with an error.
+pub const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
+/// The first wait before a request is tried again; doubled each time up to [`RETRY_DELAY_MAX`].
+pub const RETRY_DELAY: Duration = Duration::from_millis(2);
+/// The longest wait before a request is tried again.
+pub const RETRY_DELAY_MAX: Duration = Duration::from_millis(200);
+/// How often open requests are looked at for their age, while there are any.
+pub const PATIENCE_TICK: Duration = Duration::from_millis(250);
+
+/// How many servers may pass a request on. The gateway does; whom it is passed to executes it or says who would.
+pub const HOPS_MAX: u8 = 1;
+/// Requests of front ends open at once; more are answered BUSY at once.
+pub const REQUESTS_IN_FLIGHT_MAX: usize = 8192;
+/// Operations on one extent that wait or run at its owner; more are answered "busy" and retried by their gateways.
+pub const OPERATIONS_PER_EXTENT_MAX: usize = 1024;
+/// Extents with state in memory; idle ones beyond this are forgotten and looked up in the store on their next use.
+pub const ACTIVE_EXTENTS_MAX: usize = 8192;
+/// Moves away from this server at once.
+pub const MOVES_OUT_MAX: usize = 8;
+/// Copies that this server receives at once.
+pub const MOVES_IN_MAX: usize = 8;
+/// Moves that wait for their turn.
+pub const MOVES_QUEUED_MAX: usize = 1024;
+/// Regions of one move that are on their way at once; what is sent again after a crash is at most as much.
+pub const REGION_COPIES_IN_FLIGHT_MAX: usize = 8;
+/// How long writes to a region may be held while it is copied.
+pub const REGION_HOLD_MAX: Duration = Duration::from_millis(50);
+/// A region whose copy took longer than the hold this many times ends the move.
+pub const REGION_TRIES_MAX: u8 = 3;
+/// How long a move waits for a target that cannot be reached or is busy, before it is given up.
+pub const TARGET_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the owner waits for its view before it asks the directory again about a move.
+pub const DIRECTORY_PATIENCE: Duration = Duration::from_millis(500);
+/// Records of the store that are looked through at once for copies to be freed.
+pub const SWEEP_PAGE: u32 = 256;
+
+/// Who the server is.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineConfig {
+    /// This server.
+    pub me: ServerId,
+    /// In this life; the directory has it in this server's member record already.
+    pub incarnation: Incarnation,
+    /// The wall clock at the engine's start, in milliseconds since 1970; only for what people read.
+    pub started_unix_ms: u64,
+    /// The engine's clock at its start.
+    pub started: Time,
+}

@@ -1,0 +1,292 @@
+//! What all parts of an engine share: who it is, what it knows of others, and where work comes out.
+
+use crate::config::EngineConfig;
+use crate::counters::Counters;
+use crate::event::{EngineEvent, Output, TxnTicket};
+use crate::operation::{Operation, Origin};
+use crate::slots::{Key, Slots};
+use crate::timers::{Timer, Timers};
+use evenkeel_meta::change::Actor;
+use evenkeel_meta::{Route, Txn, View};
+use evenkeel_peer::{Message, ReplyOutcome, Voided};
+use evenkeel_types::store_op::{StoreOp, StoreTicket};
+use evenkeel_types::{Epoch, ExtentId, Incarnation, Region, ServerId, Time, Version, WriteId};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// What a peer is to this server at present.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PeerState {
+    /// In which life it was last seen.
+    pub(crate) incarnation: Incarnation,
+    /// Counts its connections; an answer goes only over the connection of its question.
+    pub(crate) session: u64,
+    /// Whether a connection stands.
+    pub(crate) up: bool,
+    /// When something last came from it.
+    pub(crate) last_heard: Time,
+    /// When the latest heartbeat was sent that it answered over this connection: the start of the leases it gives.
+    pub(crate) lease_from: Option<Time>,
+    /// When this server last answered one of its heartbeats, over any connection.
+    pub(crate) last_answered: Option<Time>,
+}
+
+/// What an operation of the store is for.
+#[derive(Clone, Debug)]
+pub(crate) enum Pending {
+    /// The blocks that an operation reads; `part` tells the first from the last of a merge.
+    Read { operation: Key, part: u8 },
+    /// Space for an operation that goes to two copies.
+    Reserve { operation: Key },
+    /// An operation's write.
+    Write { operation: Key },
+    /// A step of taking over or of mending a chain of versions.
+    Reign { extent: ExtentId, reign: u64, step: ReignStep },
+    /// A region to be copied.
+    CopyRead { extent: ExtentId, attachment: u64, region: Region },
+    /// A step of becoming a copy.
+    Join { extent: ExtentId, attachment: u64, step: JoinStep },
+    /// The durable acceptance of the epoch of a successor.
+    Promise { extent: ExtentId, attachment: u64 },
+    /// A write for a copy here.
+    ReplicaWrite {
+        server: ServerId,
+        session: u64,
+        extent: ExtentId,
+        attachment: u64,
+        tag: u64,
+        version: Version,
+    },
+    /// A region for a copy here.
+    Install {
+        server: ServerId,
+        session: u64,
+        extent: ExtentId,
+        attachment: u64,
+        region: Region,
+        version: Version,
+    },
+    /// Identities for a copy here.
+    Remember { server: ServerId, session: u64, extent: ExtentId, attachment: u64 },
+    /// A copy that is given up.
+    Release { extent: ExtentId },
+    /// A page of the search for copies to be given up.
+    Sweep,
+    /// A page for a peer.
+    Inventory { server: ServerId, session: u64, number: u64 },
+}
+
+/// The store's part in a reign.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ReignStep {
+    /// What the record says, at the beginning.
+    Describe,
+    /// The durable acceptance of an epoch.
+    Fence {
+        /// Which.
+        epoch: Epoch,
+    },
+    /// A record, before the extent gets a route entry.
+    Record,
+    /// What the record says, after a write failed.
+    Repair,
+}
+
+/// The store's part in becoming a copy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum JoinStep {
+    /// Epoch, space and identities.
+    Accept,
+    /// The versions.
+    Describe,
+}
+
+/// What a transaction is for.
+#[derive(Clone, Debug)]
+pub(crate) enum TxnFor {
+    /// The intent of a move.
+    Prepare { extent: ExtentId },
+    /// The decision of a move.
+    Propose { extent: ExtentId },
+    /// The end of a move that is given up, or the settlement of a Propose without an answer. The transaction is kept:
+    /// what a failure says depends on what it compared.
+    Clear { extent: ExtentId, txn: Txn },
+}
+
+/// See the module's head.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) now: Time,
+    pub(crate) config: EngineConfig,
+    pub(crate) view: Option<Box<View>>,
+    pub(crate) peers: BTreeMap<ServerId, PeerState>,
+    pub(crate) out: VecDeque<Output>,
+    pub(crate) timers: Timers,
+    pub(crate) counters: Counters,
+    pub(crate) operations: Slots<Operation>,
+    /// Operations of other gateways by server and request number.
+    pub(crate) remote: BTreeMap<(ServerId, u64), Key>,
+    /// Ended operations whose origins have to hear of it.
+    pub(crate) finished: VecDeque<(Origin, ReplyOutcome)>,
+    /// Extents that have to be looked at again.
+    pub(crate) wake: VecDeque<ExtentId>,
+    pub(crate) pending: Slots<Pending>,
+    pub(crate) txns: BTreeMap<TxnTicket, TxnFor>,
+    /// The lowest write that each gateway may still retry, as far as this server has heard.
+    pub(crate) floors: BTreeMap<ServerId, WriteId>,
+    /// Attachments that this server has ended by accepting a higher epoch, by the owner that had attached it.
+    pub(crate) voided: BTreeMap<(ServerId, ExtentId), u64>,
+    /// Extents that move away from this server.
+    pub(crate) moving: BTreeSet<ExtentId>,
+    /// Copies that this server receives.
+    pub(crate) copies_in: usize,
+    /// Whether the store has stopped.
+    pub(crate) store_stopped: bool,
+    next_sequence: u64,
+    next_serial: u64,
+    next_txn: u64,
+    next_move: u32,
+}
+
+impl Core {
+    pub(crate) fn new(config: EngineConfig) -> Self {
+        Self {
+            now: config.started,
+            config,
+            view: None,
+            peers: BTreeMap::new(),
+            out: VecDeque::new(),
+            timers: Timers::default(),
+            counters: Counters::default(),
+            operations: Slots::default(),
+            remote: BTreeMap::new(),
+            finished: VecDeque::new(),
+            wake: VecDeque::new(),
+            pending: Slots::default(),
+            txns: BTreeMap::new(),
+            floors: BTreeMap::new(),
+            voided: BTreeMap::new(),
+            moving: BTreeSet::new(),
+            copies_in: 0,
+            store_stopped: false,
+            next_sequence: 0,
+            next_serial: 0,
+            next_txn: 0,
+            next_move: 0,
+        }
+    }
+
+    pub(crate) const fn me(&self) -> ServerId {
+        self.config.me
+    }
+
+    /// This server as the directory's transactions name it.
+    pub(crate) const fn actor(&self) -> Actor {
+        Actor { server: self.config.me, incarnation: self.config.incarnation }
+    }
+
+    /// The wall clock, for what people read.
+    pub(crate) fn unix_ms(&self) -> u64 {
+        let since = self.now.since(self.config.started).as_millis();
+        self.config.started_unix_ms.saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
+    }
+
+    /// The route of an extent by this server's view.
+    pub(crate) fn route(&self, extent: ExtentId) -> Option<Route> {
+        self.view.as_ref()?.route(extent)
+    }
+
+    /// Whether the view knows that the extent's volume was deleted for ever.
+    pub(crate) fn is_deleted(&self, extent: ExtentId) -> bool {
+        self.view.as_ref().is_some_and(|view| view.tombstone(extent.volume).is_some())
+    }
+
+    /// The incarnation that the view gives for a server; lower ones are fenced.
+    pub(crate) fn known_incarnation(&self, server: ServerId) -> Incarnation {
+        let member = self.view.as_ref().and_then(|view| view.member(server));
+        member.map_or(Incarnation(0), |kept| kept.record.incarnation)
+    }
+
+    pub(crate) fn store(&mut self, pending: Pending, op: StoreOp) {
+        let ticket = StoreTicket(self.pending.insert(pending).to_bits());
+        self.out.push_back(Output::Store { ticket, op });
+    }
+
+    pub(crate) fn transact(&mut self, what: TxnFor, txn: Txn) -> TxnTicket {
+        self.next_txn += 1;
+        let ticket = TxnTicket(self.next_txn);
+        self.txns.insert(ticket, what);
+        self.out.push_back(Output::Transact { ticket, txn });
+        ticket
+    }
+
+    pub(crate) fn send(&mut self, to: ServerId, message: Message) {
+        if self.peers.get(&to).is_some_and(|peer| peer.up) {
+            self.out.push_back(Output::Send { to, message });
+        }
+    }
+
+    /// Sends an answer, if the connection still stands over which the question came.
+    pub(crate) fn answer(&mut self, to: ServerId, session: u64, message: Message) {
+        if self.session(to) == Some(session) {
+            self.out.push_back(Output::Send { to, message });
+        }
+    }
+
+    /// The present connection to a peer, if there is one.
+    pub(crate) fn session(&self, server: ServerId) -> Option<u64> {
+        self.peers.get(&server).filter(|peer| peer.up).map(|peer| peer.session)
+    }
+
+    pub(crate) fn event(&mut self, event: EngineEvent) {
+        self.out.push_back(Output::Event(event));
+    }
+
+    /// Has an extent looked at again before this call of the engine ends.
+    pub(crate) fn wake(&mut self, extent: ExtentId) {
+        if self.wake.back() != Some(&extent) {
+            self.wake.push_back(extent);
+        }
+    }
+
+    /// Has an extent looked at again at that time.
+    pub(crate) fn wake_at(&mut self, extent: ExtentId, time: Time) {
+        self.timers.at_latest(Timer::Extent(extent), time);
+    }
+
+    /// A number for a reign or an attachment.
+    pub(crate) const fn serial(&mut self) -> u64 {
+        self.next_serial += 1;
+        self.next_serial
+    }
+
+    /// A number for a move of this server.
+    pub(crate) const fn move_number(&mut self) -> u32 {
+        self.next_move += 1;
+        self.next_move
+    }
+
+    /// The version of the next write in this epoch. One count serves all extents: a version is never given twice, even
+    /// if an extent's state is forgotten and looked up again within an epoch. Across starts the epoch tells them apart.
+    pub(crate) const fn next_version(&mut self, epoch: Epoch) -> Version {
+        self.next_sequence += 1;
+        Version { epoch, sequence: self.next_sequence }
+    }
+
+    /// The attachments without a lease, for an answer to this owner's heartbeat.
+    pub(crate) fn voided_for(&self, owner: ServerId) -> Vec<Voided> {
+        let zero = ExtentId { volume: evenkeel_types::VolumeId(0), index: 0 };
+        let of_owner = self.voided.range((owner, zero)..).take_while(|((server, _), _)| *server == owner);
+        of_owner
+            .map(|((_, extent), attachment)| Voided { extent: *extent, attachment: *attachment })
+            .collect()
+    }
+
+    /// Takes note of the lowest write that a gateway may still retry.
+    pub(crate) fn raise_floor(&mut self, gateway: ServerId, incarnation: Incarnation, number: u64) {
+        let floor = WriteId { gateway, incarnation, number };
+        let known = self.floors.entry(gateway).or_insert(floor);
+        if known.is_below(floor) {
+            *known = floor;
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! What goes into an engine and what comes out of it.
+
+use crate::counters::MoveCounters;
+use evenkeel_meta::{Batch, DirectoryError, MoveId, Txn, TxnOutcome, View};
+use evenkeel_peer::Message;
+use evenkeel_types::store_op::{StoreOp, StoreOutcome, StoreTicket};
+use evenkeel_types::{
+    BlockOp, BlockOutcome, ByteRange, Epoch, ExtentId, Incarnation, Region, ServerId, VolumeId,
+};
+
+/// Names a front end's request from its submission to its completion.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct RequestId(pub u64);
+
+/// Names a transaction from its submission to its answer.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct TxnTicket(pub u64);
+
+/// Something that happened outside.
+#[derive(Debug)]
+pub enum Event {
+    /// A front end asks for something. The arrival proves that its initiator's connection lives.
+    Request {
+        /// Unique among the open requests.
+        id: RequestId,
+        /// Which volume.
+        volume: VolumeId,
+        /// What to do.
+        op: BlockOp,
+    },
+    /// The front end wants a request no longer. It is completed in any case, by how it ended: only then it is certain
+    /// that nothing of it happens any more.
+    Cancel {
+        /// Which request.
+        id: RequestId,
+    },
+    /// The initiator of an open request has just shown that its connection lives, see [`Output::Prove`].
+    Proof {
+        /// Which request.
+        id: RequestId,
+    },
+    /// A connection to a peer stands, hellos are exchanged. It replaces an earlier connection.
+    PeerUp {
+        /// Who.
+        server: ServerId,
+        /// In which life.
+        incarnation: Incarnation,
+    },
+    /// The connection to a peer is gone, and with it all that was on its way.
+    PeerDown {
+        /// Who.
+        server: ServerId,
+    },
+    /// A message came over the present connection to a peer.
+    Message {
+        /// Who sent it.
+        from: ServerId,
+        /// What it says.
+        message: Message,
+    },
+    /// The store has done something.
+    Store {
+        /// What was asked.
+        ticket: StoreTicket,
+        /// How it ended.
+        outcome: StoreOutcome,
+    },
+    /// News of the directory.
+    Directory(DirectoryEvent),
+    /// Move an extent that this server owns.
+    StartMove(MoveOrder),
+    /// Give a move up. Refused once the directory has been asked to decide.
+    AbortMove {
+        /// Which extent's.
+        extent: ExtentId,
+    },
+    /// Another speed for a move under way.
+    SetMoveRate {
+        /// Which extent's.
+        extent: ExtentId,
+        /// Bytes per second; none for as fast as it goes.
+        rate: Option<u64>,
+    },
+    /// The time that [`crate::Engine::poll_timeout`] named has come.
+    Timer,
+}
+
+/// News of the directory.
+#[derive(Debug)]
+pub enum DirectoryEvent {
+    /// A list of everything, as the first event or after a gap in the watch. Read after this server's start was
+    /// recorded.
+    Snapshot(Box<View>),
+    /// The next revision.
+    Batch(Batch),
+    /// The answer to a transaction.
+    TxnDone {
+        /// Which.
+        ticket: TxnTicket,
+        /// How it ended. [`DirectoryError::OutcomeUnknown`] if it may have happened or may still happen.
+        outcome: Result<TxnOutcome, DirectoryError>,
+    },
+}
+
+/// A move to be made.
+#[derive(Clone, Debug)]
+pub struct MoveOrder {
+    /// Which extent.
+    pub extent: ExtentId,
+    /// To which server.
+    pub to: ServerId,
+    /// Bytes per second at most; none for as fast as it goes.
+    pub rate: Option<u64>,
+    /// Why, as people will read it in the move's record.
+    pub reason: serde_json::Value,
+    /// Regions to be copied first, in this order; the others follow in theirs.
+    pub first: Vec<Region>,
+}
+
+/// Something to be done outside.
+#[derive(Debug)]
+pub enum Output {
+    /// A request ended.
+    Complete {
+        /// Which.
+        id: RequestId,
+        /// How.
+        outcome: BlockOutcome,
+    },
+    /// A request has to wait longer than the proof lasts that its initiator lives: make the initiator answer (a NOP-In
+    /// over iSCSI) and report [`Event::Proof`], else drop the connection and cancel.
+    Prove {
+        /// Which request.
+        id: RequestId,
+    },
+    /// A message to a peer, over its present connection; lost if there is none.
+    Send {
+        /// To whom.
+        to: ServerId,
+        /// What.
+        message: Message,
+    },
+    /// The peer was silent for too long: close its connection. Nothing that still arrives over it is carried out.
+    Disconnect {
+        /// Who.
+        server: ServerId,
+    },
+    /// An operation for the store.
+    Store {
+        /// Names it.
+        ticket: StoreTicket,
+        /// What to do.
+        op: StoreOp,
+    },
+    /// A transaction for the directory.
+    Transact {
+        /// Names it.
+        ticket: TxnTicket,
+        /// What to do.
+        txn: Txn,
+    },
+    /// Load that arrived.
+    Arrived(Arrival),
+    /// A load report of a peer.
+    LoadReport {
+        /// Whose.
+        from: ServerId,
+        /// The report.
+        report: bytes::Bytes,
+    },
+    /// A page of a peer's inventory, as asked by [`crate::Engine::ask_inventory`].
+    InventoryPage {
+        /// Whose.
+        from: ServerId,
+        /// The number of the question.
+        number: u64,
+        /// The page; none if the peer's store has stopped.
+        entries: Option<Vec<evenkeel_types::store_op::InventoryEntry>>,
+    },
+    /// Something worth a log line or a record.
+    Event(EngineEvent),
+}
+
+/// Load, charged when it arrives, whatever becomes of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Arrival {
+    /// A piece of a host's request, at the server of its portal.
+    FrontEnd {
+        /// Whether it changes the volume.
+        write: bool,
+        /// Bytes read or written.
+        bytes: u32,
+        /// Whether another server executes it.
+        forwarded: bool,
+    },
+    /// An operation at the extent's owner.
+    Owner {
+        /// Which extent.
+        extent: ExtentId,
+        /// Whether it changes the extent.
+        write: bool,
+        /// Where, from the extent's start.
+        at: ByteRange,
+    },
+    /// A region that came or went with a move, or a write to both copies.
+    Copy {
+        /// Which extent.
+        extent: ExtentId,
+        /// Bytes.
+        bytes: u32,
+        /// Whether it came.
+        received: bool,
+    },
+}
+
+/// Something worth a log line or a record.
+#[derive(Clone, PartialEq, Debug)]
+pub enum EngineEvent {
+    /// This server serves an extent from now on, after another one did.
+    TookOver {
+        /// Which extent.
+        extent: ExtentId,
+        /// In which epoch.
+        epoch: Epoch,
+        /// Whether the owner before promised; else its lease has run out.
+        promised: bool,
+    },
+    /// A move took a step.
+    Move(MoveEvent),
+    /// A move could not begin.
+    MoveRefused {
+        /// Which extent's.
+        extent: ExtentId,
+        /// To where.
+        to: ServerId,
+        /// Why, in a few words.
+        why: String,
+    },
+    /// A copy of an extent was freed.
+    Freed {
+        /// Which extent.
+        extent: ExtentId,
+    },
+    /// The directory says that this server holds an extent, and the store has no record of it: an alarm. Its data is
+    /// answered with medium errors, never with zeros.
+    CopyMissing {
+        /// Which extent.
+        extent: ExtentId,
+    },
+    /// The directory's news do not continue the view: list again.
+    ViewGap,
+}
+
+/// How far a move is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MoveStage {
+    /// The intent is being written.
+    Preparing,
+    /// Regions are compared and copied.
+    Copying,
+    /// The directory decides.
+    Proposing,
+    /// The directory has decided for the target.
+    HandingOver,
+    /// The target serves; this server has let go.
+    Released,
+    /// The intent is cleared, or was never written.
+    Aborted,
+}
+
+/// A step of a move.
+#[derive(Clone, PartialEq, Debug)]
+pub struct MoveEvent {
+    /// Which extent.
+    pub extent: ExtentId,
+    /// Which move.
+    pub id: MoveId,
+    /// To which server.
+    pub to: ServerId,
+    /// How far it is now.
+    pub stage: MoveStage,
+    /// What it did so far.
+    pub counters: MoveCounters,
+    /// Why it was given up.
+    pub why: Option<&'static str>,
+}

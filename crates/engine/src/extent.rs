@@ -1,0 +1,245 @@
+//! One extent at one server: what the server is to it at present, and the decision what it has to become.
+//!
+//! ```text
+//!            view: owner here                    view: owner elsewhere, or a successor attaches
+//!   (idle) ───────────────────▶ reign: serving ──────────────────────────▶ reign: draining ──▶ (idle) ──▶ freed
+//!     │                              ▲                                                            ▲
+//!     └── an owner attaches ──▶ copy: joining ─▶ attached ── view: owner here (moved) ─┘          │
+//!                                      └────────────── view: neither replica nor target ──────────┘
+//! ```
+//! An extent that is idle needs no state in memory: everything can be asked of the store and the view again.
+
+use crate::core::Core;
+use crate::operation::{Operation, Origin, Stage};
+use crate::owner::{Phase, Reign};
+use crate::replica::{CopyPart, Promise};
+use crate::slots::Key;
+use evenkeel_meta::Route;
+use evenkeel_peer::ReplyOutcome;
+use evenkeel_types::{Epoch, ExtentId, ServerId, Time};
+use std::collections::VecDeque;
+
+/// See the module's head.
+#[derive(Debug)]
+pub(crate) struct Extent {
+    pub(crate) id: ExtentId,
+    /// This server orders the extent's reads and writes, or did until just now.
+    pub(crate) reign: Option<Box<Reign>>,
+    /// This server gets or keeps a copy for another owner.
+    pub(crate) copy: CopyPart,
+    /// A successor waits for this server to let go.
+    pub(crate) promise: Option<Promise>,
+    /// Operations that wait for the extent to be served here, in order of arrival.
+    pub(crate) waiting: VecDeque<Key>,
+    /// Operations that resolved here and have not ended: while there is one, the copy is not freed.
+    pub(crate) pins: u32,
+    /// No epoch below is accepted here, as far as is known without asking the store.
+    pub(crate) accepted: Epoch,
+    /// The store may hold a copy.
+    pub(crate) may_hold: bool,
+    /// The store is giving the copy up.
+    pub(crate) releasing: bool,
+    /// Until then an owner that had attached this server may answer reads.
+    pub(crate) lease_until: Option<Time>,
+    /// A move of the extent waits for the reign to serve.
+    pub(crate) move_wanted: bool,
+}
+
+impl Extent {
+    pub(crate) const fn new(id: ExtentId) -> Self {
+        Self {
+            id,
+            reign: None,
+            copy: CopyPart::None,
+            promise: None,
+            waiting: VecDeque::new(),
+            pins: 0,
+            accepted: Epoch::ZERO,
+            may_hold: false,
+            releasing: false,
+            lease_until: None,
+            move_wanted: false,
+        }
+    }
+
+    /// The lowest epoch that may be served or attached here.
+    pub(crate) fn fence(&self) -> Epoch {
+        let promised = self.promise.as_ref().map_or(Epoch::ZERO, |promise| promise.epoch);
+        self.accepted.max(promised).max(self.copy.epoch())
+    }
+
+    /// Whether nothing would be lost if the state were forgotten.
+    pub(crate) fn is_idle(&self) -> bool {
+        let unused = matches!(self.copy, CopyPart::None) && self.promise.is_none() && self.pins == 0;
+        let reign_is_idle = self.reign.as_ref().is_none_or(|reign| reign.is_idle());
+        let holds_unowned = self.may_hold && self.reign.is_none();
+        unused
+            && reign_is_idle
+            && !holds_unowned
+            && !self.releasing
+            && !self.move_wanted
+            && self.lease_until.is_none()
+    }
+
+    /// Takes an operation that was sent here.
+    pub(crate) fn admit(&mut self, core: &mut Core, operation: Key) {
+        self.pins += 1;
+        if self.reign.as_ref().is_some_and(|reign| reign.phase == Phase::Serving) {
+            self.begin(core, operation);
+        } else {
+            self.waiting.push_back(operation);
+            self.evaluate(core);
+        }
+    }
+
+    /// Looks at what the view says, and does what follows from it.
+    pub(crate) fn evaluate(&mut self, core: &mut Core) {
+        if self.lease_until.is_some_and(|until| until <= core.now) {
+            self.lease_until = None;
+        }
+        if core.is_deleted(self.id) {
+            self.bury(core);
+            return;
+        }
+        let Some(route) = core.route(self.id) else {
+            return;
+        };
+        let mine = route.owner() == Some(core.me());
+        match &self.reign {
+            Some(reign) if reign.phase == Phase::Draining => {
+                let epoch = self.successor_epoch(core);
+                if !mine || epoch > route.epoch {
+                    self.turn_away(core, epoch);
+                }
+                self.finish_draining(core);
+            }
+            Some(reign) if mine && route.epoch > reign.epoch => self.advance_reign(core, &route),
+            Some(_) if mine => {}
+            Some(reign) if route.epoch > reign.epoch => self.begin_draining(core),
+            Some(_) => {}
+            None if mine => self.consider_reign(core, &route),
+            None => self.turn_away(core, route.epoch),
+        }
+        self.progress_copy(core);
+        self.progress_promise(core);
+        if let Some(route) = core.route(self.id) {
+            self.consider_release(core, &route);
+        }
+    }
+
+    /// The view makes this server owner: begins a reign if there is use for it.
+    fn consider_reign(&mut self, core: &mut Core, route: &Route) {
+        if self.fence() > route.epoch {
+            // Another owner is ahead of this server's view. Whoever asks learns it at once, and waits there.
+            self.turn_away(core, self.fence());
+            return;
+        }
+        let resume = route.intent.is_some_and(|intent| intent.replaces == core.me());
+        let succeed = !matches!(self.copy, CopyPart::None);
+        if !self.releasing && (resume || succeed || self.move_wanted || !self.waiting.is_empty()) {
+            self.start_reign(core, route);
+        }
+    }
+
+    /// Answers those that wait for a reign here: another server has the extent, by this epoch. Those that come by a
+    /// higher epoch know more than this server's view, and wait for it.
+    pub(crate) fn turn_away(&mut self, core: &mut Core, epoch: Epoch) {
+        let waiting = std::mem::take(&mut self.waiting);
+        for key in waiting {
+            match core.operations.get(key) {
+                Some(operation) if operation.epoch > epoch => self.waiting.push_back(key),
+                Some(_) => self.end(core, key, ReplyOutcome::Moved { epoch }),
+                None => {}
+            }
+        }
+    }
+
+    /// The volume is deleted for ever.
+    fn bury(&mut self, core: &mut Core) {
+        for key in std::mem::take(&mut self.waiting) {
+            self.end(core, key, ReplyOutcome::NoVolume);
+        }
+        self.end_copy(core);
+        if self.reign.as_ref().is_some_and(|reign| reign.phase != Phase::Draining) {
+            self.begin_draining(core);
+        }
+        self.finish_draining(core);
+        self.progress_promise(core);
+        self.consider_forgetting(core);
+    }
+
+    /// Looks at everything again that may have been waiting for the time or for something outside.
+    pub(crate) fn tick(&mut self, core: &mut Core) {
+        self.evaluate(core);
+        self.attach_predecessor(core);
+        self.unblock(core);
+        self.continue_move(core);
+    }
+
+    /// Ends an operation that was never begun, or that has given back what it held.
+    pub(crate) fn end(&mut self, core: &mut Core, key: Key, outcome: ReplyOutcome) {
+        let Some(operation) = core.operations.remove(key) else {
+            return;
+        };
+        assert!(self.pins > 0, "an operation on {} ends that never began", self.id);
+        self.pins -= 1;
+        if let Origin::Remote { server, number, .. } = operation.origin {
+            core.remote.remove(&(server, number));
+        }
+        if matches!(outcome, ReplyOutcome::Moved { .. }) {
+            core.counters.moves.answered_moved += 1;
+        } else if operation.crossed_cut_over {
+            core.counters.moves.completed_after_cut_over += 1;
+        }
+        if operation.origin != Origin::Gone {
+            core.finished.push_back((operation.origin, outcome));
+        }
+    }
+
+    /// Gives an operation up, if that is certain: it is answered with `outcome` and never sequenced. Whether it was.
+    pub(crate) fn give_up(&mut self, core: &mut Core, key: Key, outcome: ReplyOutcome) -> bool {
+        let Some(operation) = core.operations.get(key) else {
+            return false;
+        };
+        if operation.is_sequenced() {
+            return false;
+        }
+        if matches!(operation.stage, Stage::Waiting) {
+            self.waiting.retain(|waiting| *waiting != key);
+            self.end(core, key, outcome);
+        } else {
+            self.finish(core, key, outcome);
+        }
+        true
+    }
+}
+
+/// An operation as it arrives.
+pub(crate) fn arrived(
+    origin: Origin,
+    extent: ExtentId,
+    epoch: Epoch,
+    op: evenkeel_peer::PieceOp,
+    identity: Option<evenkeel_types::WriteId>,
+    proof_at: Time,
+) -> Operation {
+    let blocks = op.range().touched_blocks();
+    Operation {
+        origin,
+        extent,
+        op,
+        identity,
+        epoch,
+        proof_at,
+        blocks,
+        stage: Stage::Waiting,
+        crossed_cut_over: false,
+        counted_as_waiting: false,
+        reserved: false,
+    }
+}
+
+/// Which servers an operation's outcome depends on beside the owner; for messages.
+pub(crate) fn replicas_of(route: &Route) -> Vec<ServerId> {
+    route.replicas.to_vec()
+}

@@ -1,0 +1,213 @@
+//! Sending pieces to whoever owns their extents.
+
+use super::{OpenRequest, Piece, PieceState, Wait, split};
+use crate::config::{HOPS_MAX, PATIENCE_TICK, REQUEST_PATIENCE, REQUESTS_IN_FLIGHT_MAX};
+use crate::engine::Engine;
+use crate::event::{Arrival, Output, RequestId};
+use crate::extent::arrived;
+use crate::operation::Origin;
+use crate::owner::Phase;
+use crate::timers::Timer;
+use evenkeel_peer::{Message, Request};
+use evenkeel_types::{BlockError, BlockOp, Epoch, Payload, ServerId, VolumeId, WriteId};
+
+impl Engine {
+    /// A front end asks for something.
+    pub(crate) fn handle_request(&mut self, id: RequestId, volume: VolumeId, op: BlockOp) {
+        if matches!(op, BlockOp::Flush) {
+            // Acknowledged means durable, so whatever was answered needs no flush.
+            self.core.out.push_back(Output::Complete { id, outcome: Ok(Payload::default()) });
+            return;
+        }
+        if self.gateway.open() >= REQUESTS_IN_FLIGHT_MAX {
+            self.core.out.push_back(Output::Complete { id, outcome: Err(BlockError::Busy) });
+            return;
+        }
+        let now = self.core.now;
+        let mut request = OpenRequest {
+            pieces: split(volume, op).into_iter().map(|(extent, op)| self.new_piece(extent, op)).collect(),
+            open: 0,
+            deadline: now + REQUEST_PATIENCE,
+            proof_at: now,
+            proof_asked: false,
+            cancelled: false,
+        };
+        request.open = request.pieces.len() as u16;
+        let count = request.open;
+        assert!(count > 0, "a request touches at least one extent");
+        let earlier = self.gateway.requests.insert(id, request);
+        assert!(earlier.is_none(), "request {id:?} is open already");
+        if !self.core.timers.is_set(Timer::Patience) {
+            self.core.timers.at_latest(Timer::Patience, now + PATIENCE_TICK);
+        }
+        for piece in 0..count {
+            self.dispatch(id, piece);
+        }
+    }
+
+    fn new_piece(&mut self, extent: evenkeel_types::ExtentId, op: evenkeel_peer::PieceOp) -> Piece {
+        let identity = op.is_write().then(|| {
+            self.gateway.next_write += 1;
+            self.gateway.open_writes.insert(self.gateway.next_write);
+            let config = &self.core.config;
+            WriteId { gateway: config.me, incarnation: config.incarnation, number: self.gateway.next_write }
+        });
+        let state = PieceState::Parked(Wait::View(Epoch::ZERO));
+        Piece { extent, op, identity, state, tries: 0, may_be_applied: false }
+    }
+
+    /// Sends a piece to the owner of its extent, or has it wait for one.
+    pub(crate) fn dispatch(&mut self, id: RequestId, piece: u16) {
+        let Some(waiting) = self.gateway.piece_mut(id, piece) else {
+            return;
+        };
+        waiting.tries += 1;
+        let again = waiting.tries > 1;
+        let extent = waiting.extent;
+        self.core.counters.retried += u64::from(again);
+        let serves = |reign: &crate::owner::Reign| reign.phase == Phase::Serving;
+        if let Some(state) = self.extents.get(&extent)
+            && let Some(reign) = state.reign.as_deref().filter(|reign| serves(reign))
+        {
+            let epoch = reign.epoch;
+            self.dispatch_here(id, piece, epoch, again);
+            return;
+        }
+        let Some(view) = &self.core.view else {
+            self.park(id, piece, Wait::View(Epoch::ZERO));
+            return;
+        };
+        let Some(route) = view.route(extent) else {
+            if view.volume(extent.volume).is_none() {
+                self.end_piece(id, piece, Err(BlockError::NoVolume));
+            } else {
+                self.park(id, piece, Wait::View(Epoch::ZERO));
+            }
+            return;
+        };
+        match route.owner() {
+            Some(owner) if owner == self.core.me() => self.dispatch_here(id, piece, route.epoch, again),
+            Some(owner) if self.core.session(owner).is_some() => {
+                self.forward(id, piece, owner, route.epoch, again)
+            }
+            Some(owner) => self.park(id, piece, Wait::Peer(owner)),
+            None => self.park(id, piece, Wait::View(Epoch::ZERO)),
+        }
+    }
+
+    fn dispatch_here(&mut self, id: RequestId, number: u16, epoch: Epoch, again: bool) {
+        let Some(request) = self.gateway.requests.get_mut(&id) else {
+            return;
+        };
+        let proof_at = request.proof_at;
+        let piece = &mut request.pieces[usize::from(number)];
+        let origin = Origin::Local { id, piece: number };
+        let operation = arrived(origin, piece.extent, epoch, piece.op.clone(), piece.identity, proof_at);
+        let (extent, at, write) = (piece.extent, piece.op.range(), piece.op.is_write());
+        let key = self.core.operations.insert(operation);
+        piece.state = PieceState::Local(key);
+        if !again {
+            self.core.out.push_back(Output::Arrived(Arrival::FrontEnd {
+                write,
+                bytes: at.len,
+                forwarded: false,
+            }));
+            self.core.out.push_back(Output::Arrived(Arrival::Owner { extent, write, at }));
+        }
+        self.core.counters.local_operations += 1;
+        self.admit(extent, key);
+    }
+
+    fn forward(&mut self, id: RequestId, number: u16, owner: ServerId, epoch: Epoch, again: bool) {
+        self.gateway.next_number += 1;
+        let sent = self.gateway.next_number;
+        let oldest_open = self.gateway.oldest_open();
+        let Some(request) = self.gateway.requests.get_mut(&id) else {
+            return;
+        };
+        let age = self.core.now.since(request.proof_at).as_millis();
+        let piece = &mut request.pieces[usize::from(number)];
+        piece.state = PieceState::Sent { server: owner, number: sent };
+        let message = Request {
+            number: sent,
+            extent: piece.extent,
+            epoch,
+            op: piece.op.clone(),
+            identity: piece.identity,
+            oldest_open,
+            hops: HOPS_MAX,
+            proof_age_ms: u32::try_from(age).unwrap_or(u32::MAX),
+        };
+        if !again {
+            let (write, bytes) = (piece.op.is_write(), piece.op.range().len);
+            self.core.out.push_back(Output::Arrived(Arrival::FrontEnd { write, bytes, forwarded: true }));
+        }
+        self.gateway.sent.insert(sent, (id, number));
+        self.core.counters.forwarded += 1;
+        self.core.send(owner, Message::Request(message));
+    }
+
+    /// Has a piece wait.
+    pub(super) fn park(&mut self, id: RequestId, piece: u16, wait: Wait) {
+        let Some(waiting) = self.gateway.piece_mut(id, piece) else {
+            return;
+        };
+        waiting.state = PieceState::Parked(wait);
+        self.gateway.parked.insert(id);
+        if let Wait::Until(time) = wait {
+            self.core.timers.at_latest(Timer::Retry(id), time);
+        }
+    }
+
+    /// Sends all pieces again that wait for nothing any more.
+    pub(crate) fn retry_parked(&mut self) {
+        let parked: Vec<RequestId> = self.gateway.parked.iter().copied().collect();
+        for id in parked {
+            self.retry_request(id);
+        }
+    }
+
+    /// Sends a request's pieces again that wait for nothing any more.
+    pub(crate) fn retry_request(&mut self, id: RequestId) {
+        let Some(request) = self.gateway.requests.get(&id) else {
+            self.gateway.parked.remove(&id);
+            return;
+        };
+        let mut ready: Vec<u16> = Vec::new();
+        let mut still_parked = false;
+        for (number, piece) in request.pieces.iter().enumerate() {
+            let PieceState::Parked(wait) = piece.state else {
+                continue;
+            };
+            let is_over = match wait {
+                Wait::View(epoch) => self.core.route(piece.extent).map_or_else(
+                    || self.core.view.as_ref().is_some_and(|view| view.volume(piece.extent.volume).is_none()),
+                    |route| route.epoch >= epoch,
+                ),
+                // The owner may be another one by now.
+                Wait::Peer(_) => {
+                    let owner = self.core.route(piece.extent).and_then(|route| route.owner());
+                    owner.is_none_or(|owner| owner == self.core.me() || self.core.session(owner).is_some())
+                }
+                Wait::Until(time) => {
+                    if time > self.core.now {
+                        self.core.timers.at_latest(Timer::Retry(id), time);
+                    }
+                    time <= self.core.now
+                }
+                Wait::Proof => false,
+            };
+            if is_over {
+                ready.push(number as u16);
+            } else {
+                still_parked = true;
+            }
+        }
+        if !still_parked {
+            self.gateway.parked.remove(&id);
+        }
+        for piece in ready {
+            self.dispatch(id, piece);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The gateway: takes requests of this server's front ends, has each piece executed by the owner of its extent, here or
+//! elsewhere, and joins the answers.
+//!
+//! What holds:
+//! * **A route is a hint.** The owner decides by its own epoch. "Moved, epoch E" makes the gateway wait until its own view
+//!   is at E, and then ask whom it names. Nobody passes on what was passed on, so there are no loops.
+//! * **Patience.** A piece is tried again, inside, for up to [`crate::config::REQUEST_PATIENCE`]: through moves, restarts
+//!   and lost connections. A write keeps its identity in all tries, so that it is applied once.
+//! * **Honest endings.** BUSY for a write only if it was not applied and will not be; else the outcome is unknown, and
+//!   the front end has to drop the session.
+
+mod dispatch;
+mod outcome;
+mod patience;
+mod split;
+
+pub(crate) use split::split;
+
+use crate::event::RequestId;
+use crate::slots::Key;
+use evenkeel_peer::PieceOp;
+use evenkeel_types::{BlockError, Epoch, ExtentId, Payload, ServerId, Time, WriteId};
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// See the module's head.
+#[derive(Default, Debug)]
+pub(crate) struct Gateway {
+    requests: BTreeMap<RequestId, OpenRequest>,
+    /// Requests with a piece that waits.
+    parked: BTreeSet<RequestId>,
+    /// Pieces at other servers, by the number of the request that was sent.
+    sent: BTreeMap<u64, (RequestId, u16)>,
+    /// Numbers of the writes that may be retried.
+    open_writes: BTreeSet<u64>,
+    next_number: u64,
+    next_write: u64,
+}
+
+#[derive(Debug)]
+struct OpenRequest {
+    pieces: SmallVec<[Piece; 1]>,
+    /// Pieces that have not ended.
+    open: u16,
+    /// When it ends at the latest.
+    deadline: Time,
+    /// When the initiator's connection was last known to live.
+    proof_at: Time,
+    /// The front end was asked for a new proof.
+    proof_asked: bool,
+    /// The front end wants it no longer.
+    cancelled: bool,
+}
+
+#[derive(Debug)]
+struct Piece {
+    extent: ExtentId,
+    op: PieceOp,
+    identity: Option<WriteId>,
+    state: PieceState,
+    /// How often it was tried.
+    tries: u32,
+    /// It was given to an owner that did not say how it ended.
+    may_be_applied: bool,
+}
+
+#[derive(Debug)]
+enum PieceState {
+    /// It waits.
+    Parked(Wait),
+    /// An operation here.
+    Local(Key),
+    /// At another server, under this number.
+    Sent { server: ServerId, number: u64 },
+    /// Over.
+    Ended(Result<Payload, BlockError>),
+}
+
+/// What a piece waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Wait {
+    /// A view of this epoch.
+    View(Epoch),
+    /// A connection to this server.
+    Peer(ServerId),
+    /// Some time.
+    Until(Time),
+    /// A proof that the initiator lives.
+    Proof,
+}
+
+impl Gateway {
+    /// Requests that have not ended.
+    pub(crate) fn open(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// The lowest write that may still be retried.
+    pub(crate) fn oldest_open(&self) -> u64 {
+        self.open_writes.first().copied().unwrap_or(self.next_write + 1)
+    }
+
+    fn piece_mut(&mut self, id: RequestId, piece: u16) -> Option<&mut Piece> {
+        self.requests.get_mut(&id)?.pieces.get_mut(usize::from(piece))
+    }
+}

@@ -1,0 +1,243 @@
+//! The beginning of a move, and its end without success.
+
+use super::{Link, Mover, Step};
+use crate::config::DIRECTORY_PATIENCE;
+use crate::core::{Core, Pending, ReignStep, TxnFor};
+use crate::event::{EngineEvent, MoveOrder, MoveStage};
+use crate::extent::Extent;
+use crate::owner::Phase;
+use evenkeel_meta::change::{PrepareMove, clear_intent, prepare_move};
+use evenkeel_meta::{DirectoryError, MoveId, Route, TxnOutcome};
+use evenkeel_peer::{Detach, Message};
+use evenkeel_types::store_op::{IdentityChange, StoreOp};
+use smallvec::SmallVec;
+use std::time::Duration;
+
+/// How long a Prepare without an answer is waited for; if its intent shows later, the move is resumed.
+const ANNOUNCEMENT_PATIENCE: Duration = Duration::from_secs(5);
+
+impl Extent {
+    /// Begins a move that was ordered. The reign serves.
+    pub(crate) fn begin_move(&mut self, core: &mut Core, order: &MoveOrder) {
+        self.move_wanted = false;
+        let refusal = match &self.reign {
+            Some(reign) if reign.phase != Phase::Serving => Some("the extent is not served yet"),
+            Some(reign) if reign.lost => Some("the copy is missing"),
+            Some(reign) if reign.mover.is_some() => Some("another move is under way"),
+            Some(_) if order.to == core.me() => Some("the extent is there already"),
+            Some(_) => None,
+            None => Some("this server does not own the extent"),
+        };
+        let number = core.move_number();
+        let id = MoveId::new(core.me(), core.config.incarnation, number);
+        let (Some(reign), Some(id), None) = (&mut self.reign, id, refusal) else {
+            let why = refusal.unwrap_or("no move ids are left").to_owned();
+            core.event(EngineEvent::MoveRefused { extent: self.id, to: order.to, why });
+            return;
+        };
+        let step = Step::Preparing { reason: order.reason.clone() };
+        let mut mover = Mover::new(core, self.id, id, order.to, &order.first, step);
+        mover.rate = order.rate;
+        mover.report(core, MoveStage::Preparing, None);
+        reign.mover = Some(Box::new(mover));
+        core.moving.insert(self.id);
+        if reign.record {
+            self.prepare_move(core);
+            return;
+        }
+        let op = StoreOp::Accept {
+            extent: self.id,
+            epoch: reign.epoch,
+            replicas: SmallVec::from_slice(&reign.replicas),
+            live: true,
+            reserve_all: false,
+            identities: IdentityChange::Keep,
+        };
+        core.store(Pending::Reign { extent: self.id, reign: reign.serial, step: ReignStep::Record }, op);
+    }
+
+    /// Asks the directory for the intent; the extent has a record.
+    pub(crate) fn prepare_move(&mut self, core: &mut Core) {
+        let unix_ms = core.unix_ms();
+        let Some(reign) = &mut self.reign else {
+            return;
+        };
+        let Some(mover) = &mut reign.mover else {
+            return;
+        };
+        let Step::Preparing { reason } = &mover.step else {
+            return;
+        };
+        let new = PrepareMove {
+            extent: self.id,
+            epoch: reign.epoch,
+            to: mover.to,
+            replaces: core.config.me,
+            id: mover.id,
+            started_unix_ms: unix_ms,
+            reason: reason.clone(),
+        };
+        let made = core.view.as_ref().map(|view| prepare_move(view, core.actor(), &new));
+        match made {
+            Some(Ok(txn)) => {
+                core.transact(TxnFor::Prepare { extent: self.id }, txn);
+            }
+            Some(Err(error)) => self.refuse_move(core, error.to_string()),
+            None => self.refuse_move(core, "the directory is not known yet".to_owned()),
+        }
+    }
+
+    /// The directory answered a Prepare.
+    pub(crate) fn handle_prepared(&mut self, core: &mut Core, outcome: Result<TxnOutcome, DirectoryError>) {
+        let Some(mover) = self.reign.as_mut().and_then(|reign| reign.mover.as_mut()) else {
+            return;
+        };
+        if !matches!(mover.step, Step::Preparing { .. }) {
+            return;
+        }
+        match outcome {
+            Ok(outcome) if !outcome.succeeded => {
+                self.refuse_move(core, "the directory has changed: try again".to_owned());
+            }
+            Ok(_) | Err(DirectoryError::OutcomeUnknown { .. }) => {
+                mover.step = Step::Announced { since: core.now };
+                core.wake_at(self.id, core.now + ANNOUNCEMENT_PATIENCE);
+            }
+            Err(error) => self.refuse_move(core, error.to_string()),
+        }
+    }
+
+    /// A move that never had an intent is over.
+    pub(crate) fn refuse_move(&mut self, core: &mut Core, why: String) {
+        let Some(mut mover) = self.reign.as_mut().and_then(|reign| reign.mover.take()) else {
+            return;
+        };
+        core.moving.remove(&self.id);
+        mover.report(core, MoveStage::Aborted, Some("the intent was not written"));
+        core.event(EngineEvent::MoveRefused { extent: self.id, to: mover.to, why });
+        self.unblock(core);
+    }
+
+    /// The epoch changed: looks at what the route entry says about the move, and attaches the target anew.
+    pub(crate) fn renew_move(&mut self, core: &mut Core, route: &Route) {
+        let Some(reign) = &mut self.reign else {
+            return;
+        };
+        let intent = route.intent.filter(|intent| intent.replaces == core.config.me);
+        match (&mut reign.mover, intent) {
+            (Some(mover), Some(intent)) if mover.id == intent.id => {
+                if matches!(mover.step, Step::Preparing { .. } | Step::Announced { .. }) {
+                    mover.step = Step::Copying { propose_at: core.now };
+                    mover.report(core, MoveStage::Copying, None);
+                }
+            }
+            (Some(mover), None) if matches!(mover.step, Step::Preparing { .. } | Step::Announced { .. }) => {}
+            (Some(_), _) => self.end_cleared_move(core),
+            (None, _) => {}
+        }
+        self.drop_link(core);
+    }
+
+    /// The intent is gone, and this server is still owner: the move did not happen.
+    fn end_cleared_move(&mut self, core: &mut Core) {
+        self.drop_link(core);
+        let Some(mut mover) = self.reign.as_mut().and_then(|reign| reign.mover.take()) else {
+            return;
+        };
+        core.moving.remove(&self.id);
+        core.counters.moves_aborted += 1;
+        let why = match mover.step {
+            Step::Clearing { why, .. } => why,
+            _ => "the intent was cleared",
+        };
+        mover.report(core, MoveStage::Aborted, Some(why));
+    }
+
+    /// The reign serves: goes on with a move that the route entry names, after a start or a change of owner.
+    pub(crate) fn consider_move(&mut self, core: &mut Core) {
+        let (Some(reign), Some(route)) = (&mut self.reign, core.route(self.id)) else {
+            return;
+        };
+        let intent = route.intent.filter(|intent| intent.replaces == core.config.me);
+        if let (None, Some(intent), false) = (&reign.mover, intent, reign.lost) {
+            let step = Step::Copying { propose_at: core.now };
+            let mut mover = Mover::new(core, self.id, intent.id, intent.to, &[], step);
+            core.moving.insert(self.id);
+            core.counters.moves_resumed += 1;
+            mover.report(core, MoveStage::Copying, None);
+            reign.mover = Some(Box::new(mover));
+        }
+        self.continue_move(core);
+    }
+
+    /// Gives the move up, if no Propose is out: the target is dropped at once, the intent as soon as the directory can.
+    pub(crate) fn abort_move(&mut self, core: &mut Core, why: &'static str) {
+        let Some(mover) = self.reign.as_mut().and_then(|reign| reign.mover.as_mut()) else {
+            return;
+        };
+        match mover.step {
+            Step::Preparing { .. } | Step::Announced { .. } => mover.abort = true,
+            Step::Copying { .. } | Step::Remembering => {
+                let to = mover.to;
+                mover.step = Step::Clearing { why, clear_at: core.now };
+                if let Link::Attached(attached) = &mover.link {
+                    let detach = Detach { extent: self.id, attachment: attached.attachment };
+                    core.send(to, Message::Detach(detach));
+                }
+                self.drop_link(core);
+                self.clear_intent(core);
+            }
+            Step::Proposing { .. } | Step::Unsettled { .. } | Step::Decided | Step::Clearing { .. } => {}
+        }
+    }
+
+    /// Asks the directory to clear the intent, if it is time.
+    pub(crate) fn clear_intent(&mut self, core: &mut Core) {
+        let unix_ms = core.unix_ms();
+        let Some(mover) = self.reign.as_mut().and_then(|reign| reign.mover.as_mut()) else {
+            return;
+        };
+        let (Step::Clearing { clear_at, .. } | Step::Unsettled { clear_at, .. }) = &mut mover.step else {
+            return;
+        };
+        if core.now < *clear_at {
+            let at = *clear_at;
+            core.wake_at(self.id, at);
+            return;
+        }
+        // Asked again if the answer does not come; each asks for the same change of the same entry.
+        *clear_at = core.now + 4 * DIRECTORY_PATIENCE;
+        core.wake_at(self.id, core.now + 4 * DIRECTORY_PATIENCE);
+        let made = core.view.as_ref().map(|view| clear_intent(view, core.actor(), self.id, unix_ms));
+        if let Some(Ok(txn)) = made {
+            core.transact(TxnFor::Clear { extent: self.id, txn: txn.clone() }, txn);
+        }
+    }
+
+    /// Goes on with a move as far as possible.
+    pub(crate) fn continue_move(&mut self, core: &mut Core) {
+        let Some(reign) = &mut self.reign else {
+            return;
+        };
+        let (serving, Some(mover)) = (reign.phase == Phase::Serving, &mut reign.mover) else {
+            return;
+        };
+        match &mover.step {
+            Step::Announced { since } if core.now.since(*since) >= ANNOUNCEMENT_PATIENCE => {
+                self.refuse_move(core, "the directory did not answer".to_owned());
+                return;
+            }
+            Step::Copying { .. } if mover.abort => {
+                self.abort_move(core, "given up on request");
+                return;
+            }
+            _ => {}
+        }
+        if serving && mover.is_linked() && !matches!(mover.step, Step::Decided) {
+            self.tend_link(core);
+            self.copy_regions(core);
+            self.remember_or_propose(core);
+        }
+        self.clear_intent(core);
+    }
+}

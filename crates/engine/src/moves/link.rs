@@ -1,0 +1,174 @@
+//! The attachment of a move's target.
+
+use super::state::{Attached, CopyStage};
+use super::{Link, Step};
+use crate::config::{RETRY_DELAY_MAX, TARGET_PATIENCE};
+use crate::core::Core;
+use crate::extent::{Extent, replicas_of};
+use crate::operation::Stage;
+use evenkeel_peer::{Attach, Message, Part, Refusal};
+use evenkeel_types::geometry::REGIONS_PER_EXTENT;
+use evenkeel_types::{Region, Regions, ServerId, Version};
+use std::collections::BTreeMap;
+
+impl Extent {
+    /// Attaches the target if it is not, and gives the move up if that has been impossible for too long.
+    pub(super) fn tend_link(&mut self, core: &mut Core) {
+        let route = core.route(self.id);
+        let Some(reign) = &mut self.reign else {
+            return;
+        };
+        let (Some(mover), Some(route)) = (&mut reign.mover, route) else {
+            return;
+        };
+        if let Some(since) = mover.unreachable_since {
+            if core.now.since(since) >= TARGET_PATIENCE && !mover.is_required() {
+                self.abort_move(core, "the target could not be reached");
+                return;
+            }
+            core.wake_at(self.id, since + TARGET_PATIENCE);
+        }
+        let Link::Down { retry_at } = mover.link else {
+            return;
+        };
+        if core.now < retry_at {
+            core.wake_at(self.id, retry_at);
+            return;
+        }
+        let to = mover.to;
+        if core.session(to).is_some() {
+            let attachment = core.serial();
+            mover.link = Link::Attaching { attachment };
+            let identities = reign.durable_identities(core);
+            let attach = Attach {
+                extent: self.id,
+                epoch: reign.epoch,
+                attachment,
+                part: Part::Target,
+                replicas: replicas_of(&route),
+                identities,
+            };
+            core.send(to, Message::Attach(attach));
+        }
+    }
+
+    /// The target is attached: regions with equal versions are equal.
+    pub(crate) fn handle_target_attached(
+        &mut self,
+        core: &mut Core,
+        from: ServerId,
+        answer: &evenkeel_peer::Attached,
+    ) {
+        let Some(reign) = &mut self.reign else {
+            return;
+        };
+        let Some(mover) = &mut reign.mover else {
+            return;
+        };
+        let expected =
+            matches!(mover.link, Link::Attaching { attachment } if attachment == answer.attachment);
+        if !expected || mover.to != from || answer.epoch != reign.epoch {
+            return;
+        }
+        let Ok(theirs) =
+            <Box<[Version; REGIONS_PER_EXTENT]>>::try_from(answer.versions.clone().into_boxed_slice())
+        else {
+            return;
+        };
+        let equal = |region: &Region| reign.versions[region.index()] == theirs[region.index()];
+        let current = Region::all().filter(equal).fold(Regions::NONE, |regions, region| regions.with(region));
+        mover.counters.regions_equal += u64::from(current.count());
+        mover.unreachable_since = None;
+        mover.link = Link::Attached(Box::new(Attached {
+            attachment: answer.attachment,
+            current,
+            theirs,
+            copied: Box::new([Version::NONE; REGIONS_PER_EXTENT]),
+            copies: BTreeMap::new(),
+            writes: BTreeMap::new(),
+            voided: false,
+        }));
+        self.unblock(core);
+        self.continue_move(core);
+    }
+
+    /// The target refused an attach, or something under it.
+    pub(crate) fn handle_target_refused(&mut self, core: &mut Core, attachment: u64, refusal: Refusal) {
+        let Some(mover) = self.reign.as_mut().and_then(|reign| reign.mover.as_mut()) else {
+            return;
+        };
+        let known = match &mover.link {
+            Link::Down { .. } => None,
+            Link::Attaching { attachment } => Some(*attachment),
+            Link::Attached(attached) => Some(attached.attachment),
+        };
+        if known != Some(attachment) {
+            return;
+        }
+        core.counters.stale_refusals += u64::from(matches!(refusal, Refusal::Stale { .. }));
+        self.drop_link(core);
+        let Some(mover) = self.reign.as_mut().and_then(|reign| reign.mover.as_mut()) else {
+            return;
+        };
+        match refusal {
+            Refusal::NoSpace => self.abort_move(core, "the target has no space"),
+            Refusal::Stopped => self.abort_move(core, "the target's store has stopped"),
+            Refusal::Stale { .. } | Refusal::Busy => {
+                mover.link = Link::Down { retry_at: core.now + RETRY_DELAY_MAX };
+                core.wake_at(self.id, core.now + RETRY_DELAY_MAX);
+            }
+            Refusal::NotAttached => {}
+        }
+        self.continue_move(core);
+    }
+
+    /// Forgets the attachment: nothing is known of the target's copy any more. Where the target is required, writes
+    /// that it has not answered stay unanswered until their regions are current again.
+    pub(crate) fn drop_link(&mut self, core: &mut Core) {
+        let Some(reign) = &mut self.reign else {
+            return;
+        };
+        let Some(mover) = &mut reign.mover else {
+            return;
+        };
+        let link = std::mem::replace(&mut mover.link, Link::Down { retry_at: core.now });
+        mover.unreachable_since.get_or_insert(core.now);
+        if let Step::Remembering = mover.step {
+            mover.step = Step::Copying { propose_at: core.now };
+        }
+        let Link::Attached(attached) = link else {
+            return;
+        };
+        let required = mover.is_required();
+        let in_motion = attached.copies.keys().fold(Regions::NONE, |regions, region| regions.with(*region));
+        reign.held = reign.held.minus(in_motion).union(reign.broken);
+        let mut unanswered = Vec::new();
+        for write in attached.writes.values() {
+            if let Some(Stage::Writing(in_flight)) =
+                core.operations.get_mut(write.operation).map(|operation| &mut operation.stage)
+            {
+                in_flight.unanswered -= 1;
+                if required {
+                    in_flight.behind = in_flight.behind.union(write.regions);
+                }
+                unanswered.push(write.operation);
+            }
+        }
+        for operation in unanswered {
+            self.consider_write(core, operation);
+        }
+        self.unblock(core);
+    }
+
+    /// Whether a region that is held for its copy is quiet now.
+    pub(super) fn quiet_copy(&self) -> Option<Region> {
+        let reign = self.reign.as_ref()?;
+        let Link::Attached(attached) = &reign.mover.as_ref()?.link else {
+            return None;
+        };
+        let mut copies = attached.copies.iter();
+        let quiet =
+            copies.find(|(region, copy)| copy.stage == CopyStage::Quieting && reign.is_quiet(**region));
+        quiet.map(|(region, _)| *region)
+    }
+}

@@ -1,0 +1,87 @@
+//! An operation at an extent's owner, from its arrival to its end.
+
+use crate::event::RequestId;
+use evenkeel_peer::{PieceOp, ReplyOutcome};
+use evenkeel_types::store_op::Content;
+use evenkeel_types::{BlockRange, Bytes, Epoch, ExtentId, Regions, ServerId, Time, WriteId};
+
+/// Who is told how an operation ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Origin {
+    /// A piece of a request of a front end here.
+    Local { id: RequestId, piece: u16 },
+    /// A request of another gateway.
+    Remote { server: ServerId, session: u64, number: u64 },
+    /// Nobody any more.
+    Gone,
+}
+
+/// See the module's head.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    pub(crate) origin: Origin,
+    pub(crate) extent: ExtentId,
+    pub(crate) op: PieceOp,
+    pub(crate) identity: Option<WriteId>,
+    /// The epoch by which it was sent here.
+    pub(crate) epoch: Epoch,
+    /// When its initiator's connection was last known to live.
+    pub(crate) proof_at: Time,
+    /// The blocks that it touches, which are also the range that it locks.
+    pub(crate) blocks: BlockRange,
+    pub(crate) stage: Stage,
+    /// The route changed after it had resolved here.
+    pub(crate) crossed_cut_over: bool,
+    /// It has been counted as one that waited for a region in motion.
+    pub(crate) counted_as_waiting: bool,
+    /// Space for it is set aside.
+    pub(crate) reserved: bool,
+}
+
+/// How far an operation is.
+///
+/// ```text
+///             ┌───────────────── read ───────────────▶ Leasing ─▶ end
+///  Waiting ─▶ Locking ─▶ Reading ─┐
+///                 │      (merge)  ▼
+///                 └── write ──▶ Blocked ◀─▶ Reserving ─▶ Writing ─▶ end
+/// ```
+/// Up to `Reserving` an operation can still be given up: it has no version, and no copy has heard of it.
+#[derive(Debug)]
+pub(crate) enum Stage {
+    /// For the extent to be served here.
+    Waiting,
+    /// For its range.
+    Locking,
+    /// For blocks from the store: `left` answers are to come; `old` are the edges of a merge that came.
+    Reading { left: u8, old: [Option<Bytes>; 2] },
+    /// For whatever keeps it from being sequenced, with its new content.
+    Blocked { content: Content },
+    /// For space.
+    Reserving { content: Content },
+    /// It has its version and is on its way to the copies.
+    Writing(WriteInFlight),
+    /// It is known what was read, and may be told as soon as the lease is good.
+    Leasing { outcome: ReplyOutcome },
+}
+
+/// A write that has its version.
+#[derive(Clone, Debug)]
+pub(crate) struct WriteInFlight {
+    pub(crate) regions: Regions,
+    /// The content, in case its version has to be given anew.
+    pub(crate) content: Content,
+    /// Whether it is durable here.
+    pub(crate) local: bool,
+    /// Messages to the target of a move that are not answered.
+    pub(crate) unanswered: u32,
+    /// Regions that have to become current at a required target before the write may be answered.
+    pub(crate) behind: Regions,
+}
+
+impl Operation {
+    /// Whether it can still be given up with certainty.
+    pub(crate) const fn is_sequenced(&self) -> bool {
+        matches!(self.stage, Stage::Writing(_))
+    }
+}

@@ -1,0 +1,85 @@
+//! A write is applied once, however often its gateway sends it.
+//!
+//! Identities are kept in the extent's record, together with the write, as long as the gateway may retry it: each
+//! request carries the lowest number that it may. A record has room for a bounded number; a write waits rather than have
+//! one forgotten that may be retried. A write of this very server's front end needs no identity while there is one
+//! copy: whoever would retry it hears the store's answer, or dies with it.
+
+use super::Reign;
+use crate::core::Core;
+use crate::extent::Extent;
+use crate::operation::Origin;
+use crate::slots::Key;
+use evenkeel_peer::ReplyOutcome;
+use evenkeel_types::store_op::{IDENTITIES_PER_EXTENT_MAX, RememberedWrite};
+use evenkeel_types::{Payload, WriteId};
+
+impl Extent {
+    /// Answers a write that was applied before, or has it wait for its first sending. Whether it was one.
+    pub(crate) fn answer_duplicate(&mut self, core: &mut Core, key: Key) -> bool {
+        let (Some(reign), Some(operation)) = (&mut self.reign, core.operations.get(key)) else {
+            return false;
+        };
+        let Some(identity) = operation.identity else {
+            return false;
+        };
+        if let Some(first) = reign.open_writes.get(&identity).copied() {
+            core.counters.duplicates += 1;
+            let origin = operation.origin;
+            // The gateway waits for the answer to its latest sending only.
+            let earlier =
+                core.operations.get_mut(first).map(|first| std::mem::replace(&mut first.origin, origin));
+            if let Some(Origin::Remote { server, number, .. }) = earlier {
+                core.remote.remove(&(server, number));
+            }
+            if let Some(operation) = core.operations.get_mut(key) {
+                operation.origin = Origin::Gone;
+            }
+            self.end(core, key, ReplyOutcome::Busy);
+            if let Origin::Remote { server, number, .. } = origin {
+                core.remote.insert((server, number), first);
+            }
+            return true;
+        }
+        if reign.remembered.contains_key(&identity) {
+            core.counters.duplicates += 1;
+            self.end(core, key, ReplyOutcome::Done { data: Payload::default() });
+            return true;
+        }
+        false
+    }
+}
+
+impl Reign {
+    /// Makes room for an identity: which gateway's old ones are forgotten with the next write, and whether there is
+    /// room then. The writer's own are the first choice; if the record is half full of others', those with the most.
+    pub(super) fn forget_for(&self, core: &Core, writer: Option<WriteId>) -> (Option<WriteId>, bool) {
+        let below = |floor: WriteId| self.remembered.keys().filter(|id| id.is_below(floor)).count();
+        let own = writer.and_then(|writer| core.floors.get(&writer.gateway)).copied();
+        let mut best = own.map(|floor| (below(floor), floor));
+        if self.remembered.len() >= IDENTITIES_PER_EXTENT_MAX / 2 {
+            for floor in core.floors.values() {
+                let count = below(*floor);
+                if best.is_none_or(|(most, _)| count > most) {
+                    best = Some((count, *floor));
+                }
+            }
+        }
+        let forgotten = best.map_or(0, |(count, _)| count);
+        let room = self.remembered.len() - forgotten < IDENTITIES_PER_EXTENT_MAX;
+        (best.filter(|(count, _)| *count > 0).map(|(_, floor)| floor), room)
+    }
+
+    /// The identities of writes that are durable here: what another copy has to remember to be as good.
+    pub(crate) fn durable_identities(&self, core: &Core) -> Vec<RememberedWrite> {
+        let is_durable = |id: &WriteId| {
+            let open = self.open_writes.get(id).and_then(|key| core.operations.get(*key));
+            open.is_none_or(|operation| match &operation.stage {
+                crate::operation::Stage::Writing(write) => write.local,
+                _ => false,
+            })
+        };
+        let durable = self.remembered.iter().filter(|(id, _)| is_durable(id));
+        durable.map(|(id, version)| RememberedWrite { id: *id, version: *version }).collect()
+    }
+}

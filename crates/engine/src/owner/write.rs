@@ -1,0 +1,227 @@
+//! Writes: from "nothing keeps it" to the acknowledgement.
+//!
+//! A write is sequenced in one step: it gets its version, goes to the store, and goes to the target of a move for every
+//! region that is current there. Before that step it waits for: the regions in motion (at most
+//! [`crate::config::REGION_HOLD_MAX`]), regions that are behind at a target that is required, a place for its identity,
+//! and space if two copies take it. It is acknowledged when it is durable here and at the target, as far as the target
+//! has the regions; a target that is required has to have all of them.
+
+use super::{Phase, is_proven};
+use crate::core::{Core, Pending};
+use crate::extent::Extent;
+use crate::operation::{Stage, WriteInFlight};
+use crate::slots::Key;
+use evenkeel_peer::ReplyOutcome;
+use evenkeel_types::store_op::{Content, StoreError, StoreOp, StoreOutcome, StoreWrite};
+use evenkeel_types::{Payload, Regions, Time};
+use std::time::Duration;
+
+/// How long a write waits for a place for its identity before it looks again.
+const IDENTITY_WAIT: Duration = Duration::from_millis(2);
+
+/// What keeps a write from being sequenced.
+enum Obstacle {
+    /// Something that will wake the extent when it is gone.
+    Event,
+    /// Something to be looked at again at that time.
+    Until(Time),
+    /// It ends here.
+    End(ReplyOutcome),
+    /// Space has to be set aside first.
+    Reserve,
+}
+
+impl Extent {
+    /// Sequences a write whose content is known, or leaves it blocked.
+    pub(crate) fn sequence(&mut self, core: &mut Core, key: Key) {
+        match self.obstacle(core, key) {
+            None => self.assign(core, key),
+            Some(Obstacle::End(outcome)) => self.finish(core, key, outcome),
+            Some(Obstacle::Reserve) => {
+                let Some(operation) = core.operations.get_mut(key) else {
+                    return;
+                };
+                let blocks = operation.blocks;
+                if let Stage::Blocked { content } = &mut operation.stage {
+                    let content = std::mem::replace(content, Content::Absent);
+                    operation.stage = Stage::Reserving { content };
+                    let op = StoreOp::Reserve { extent: self.id, blocks };
+                    core.store(Pending::Reserve { operation: key }, op);
+                }
+            }
+            Some(obstacle) => {
+                if let Obstacle::Until(time) = obstacle {
+                    core.wake_at(self.id, time);
+                }
+                if let Some(reign) = &mut self.reign {
+                    reign.blocked.push_back(key);
+                }
+            }
+        }
+    }
+
+    fn obstacle(&mut self, core: &mut Core, key: Key) -> Option<Obstacle> {
+        let epoch = self.successor_epoch(core);
+        let (Some(reign), Some(operation)) = (&mut self.reign, core.operations.get_mut(key)) else {
+            return Some(Obstacle::Event);
+        };
+        if reign.phase == Phase::Draining {
+            return Some(Obstacle::End(self.moved_or_deleted(core, epoch)));
+        }
+        if reign.phase != Phase::Serving {
+            return Some(Obstacle::Event);
+        }
+        if !is_proven(core.now, operation) {
+            return Some(Obstacle::End(ReplyOutcome::ProofTooOld));
+        }
+        let regions = Regions::touched_by(operation.blocks);
+        if !reign.held.intersection(regions).is_empty() {
+            let in_motion = reign.held.minus(reign.broken).intersection(regions);
+            if !in_motion.is_empty() && !operation.counted_as_waiting {
+                operation.counted_as_waiting = true;
+                if let Some(mover) = &mut reign.mover {
+                    mover.counters.writes_waited += 1;
+                }
+            }
+            return Some(Obstacle::Event);
+        }
+        let mirrored =
+            reign.mover.as_ref().map_or(Regions::NONE, |mover| mover.current().intersection(regions));
+        if reign.is_target_required() && mirrored != regions {
+            return Some(Obstacle::Event);
+        }
+        let keeps_identity = reign.mover.is_some()
+            || operation.identity.is_some_and(|identity| identity.gateway != core.config.me);
+        let (reserved, identity) = (operation.reserved, operation.identity);
+        if keeps_identity && identity.is_some() && !reign.forget_for(core, identity).1 {
+            return Some(Obstacle::Until(core.now + IDENTITY_WAIT));
+        }
+        if !mirrored.is_empty() && !reserved { Some(Obstacle::Reserve) } else { None }
+    }
+
+    /// Space for a write to two copies is set aside, or there is none.
+    pub(crate) fn handle_reserved(&mut self, core: &mut Core, key: Key, outcome: StoreOutcome) {
+        let Some(operation) = core.operations.get_mut(key) else {
+            return;
+        };
+        let Stage::Reserving { content } = &mut operation.stage else {
+            return;
+        };
+        let content = std::mem::replace(content, Content::Absent);
+        operation.stage = Stage::Blocked { content };
+        operation.reserved = true;
+        match outcome {
+            Ok(_) => self.sequence(core, key),
+            Err(error) => {
+                let outcome = super::refused(operation, error);
+                self.finish(core, key, outcome);
+            }
+        }
+    }
+
+    /// Gives a write its version, and sends it to the copies.
+    fn assign(&mut self, core: &mut Core, key: Key) {
+        let Some(reign) = &mut self.reign else {
+            return;
+        };
+        let version = core.next_version(reign.epoch);
+        let Some(operation) = core.operations.get_mut(key) else {
+            return;
+        };
+        let Stage::Blocked { content } = &mut operation.stage else {
+            return;
+        };
+        let content = std::mem::replace(content, Content::Absent);
+        let (blocks, writer, me) = (operation.blocks, operation.identity, core.config.me);
+        let keeps = reign.mover.is_some() || writer.is_some_and(|writer| writer.gateway != me);
+        let identity = writer.filter(|_| keeps);
+        let regions = Regions::touched_by(blocks);
+        let (forget_below, _) = reign.forget_for(core, identity.or(writer));
+        if let Some(floor) = forget_below {
+            reign.remembered.retain(|id, _| !id.is_below(floor));
+        }
+        if let Some(identity) = identity {
+            reign.remembered.insert(identity, version);
+        }
+        let replaces = regions.iter().map(|region| reign.versions[region.index()]).collect();
+        for region in regions.iter() {
+            reign.versions[region.index()] = version;
+            reign.in_flight[region.index()] += 1;
+        }
+        let write = StoreWrite {
+            extent: self.id,
+            blocks,
+            content: content.clone(),
+            version,
+            replaces,
+            identity,
+            forget_below,
+        };
+        let unanswered = match &mut reign.mover {
+            Some(mover) => mover.mirror(core, key, &write),
+            None => 0,
+        };
+        if let Some(operation) = core.operations.get_mut(key) {
+            operation.stage = Stage::Writing(WriteInFlight {
+                regions,
+                content,
+                local: false,
+                unanswered,
+                behind: Regions::NONE,
+            });
+        }
+        core.store(Pending::Write { operation: key }, StoreOp::Write(write));
+    }
+
+    /// The store has applied a write, or refused it.
+    pub(crate) fn handle_written_here(&mut self, core: &mut Core, key: Key, outcome: StoreOutcome) {
+        let (Some(reign), Some(operation)) = (&mut self.reign, core.operations.get_mut(key)) else {
+            return;
+        };
+        let Stage::Writing(write) = &mut operation.stage else {
+            return;
+        };
+        let regions = write.regions;
+        for region in regions.iter() {
+            reign.in_flight[region.index()] -= 1;
+        }
+        match outcome {
+            Ok(_) => {
+                write.local = true;
+                reign.record = true;
+                self.consider_write(core, key);
+            }
+            Err(StoreError::Stopped) => self.finish(core, key, ReplyOutcome::Unknown),
+            Err(error) => self.mend_chain(core, key, error),
+        }
+        self.continue_repair(core);
+        self.continue_move(core);
+    }
+
+    /// Acknowledges a write if all copies that have to have it do.
+    pub(crate) fn consider_write(&mut self, core: &mut Core, key: Key) {
+        let epoch = self.successor_epoch(core);
+        let Some(reign) = &mut self.reign else {
+            return;
+        };
+        let current = reign.mover.as_ref().map_or(Regions::NONE, |mover| mover.current());
+        let required = reign.is_target_required();
+        let Some(Stage::Writing(write)) = core.operations.get_mut(key).map(|operation| &mut operation.stage)
+        else {
+            return;
+        };
+        write.behind = if required { write.behind.minus(current) } else { Regions::NONE };
+        if !write.local {
+            return;
+        }
+        if write.unanswered == 0 && write.behind.is_empty() {
+            self.finish(core, key, ReplyOutcome::Done { data: Payload::default() });
+        } else if write.unanswered == 0 && reign.phase == Phase::Draining {
+            // The target did not take it under this reign; whether it has it, its identity tells there.
+            let outcome = self.moved_or_deleted(core, epoch);
+            self.finish(core, key, outcome);
+        } else if !write.behind.is_empty() && !reign.blocked.contains(&key) {
+            reign.blocked.push_back(key);
+        }
+    }
+}

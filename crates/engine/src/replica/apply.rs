@@ -1,0 +1,146 @@
+//! Writes, regions and identities for a copy here.
+
+use super::CopyPart;
+use crate::core::{Core, Pending};
+use crate::event::{Arrival, Output};
+use crate::extent::Extent;
+use evenkeel_peer::{
+    Copied, CopyOutcome, Detach, Message, Refusal, RegionCopy, Remember, Remembered, ReplicaWrite, Written,
+};
+use evenkeel_types::store_op::{
+    Content, IdentityChange, RegionImage, StoreError, StoreOp, StoreOutcome, StoreWrite,
+};
+use evenkeel_types::{Epoch, ServerId};
+use smallvec::SmallVec;
+
+impl Extent {
+    /// Whether what comes under this attachment is to be applied; the connection over which to answer.
+    fn admits(&self, core: &mut Core, from: ServerId, attachment: u64, epoch: Epoch) -> Result<u64, Refusal> {
+        let session = core.session(from).ok_or(Refusal::NotAttached)?;
+        let incarnation = core.peers.get(&from).map(|peer| peer.incarnation);
+        let known = core.known_incarnation(from);
+        let attached = match &self.copy {
+            CopyPart::Attached { owner, incarnation: then, attachment: present, epoch: accepted } => {
+                *owner == from
+                    && *present == attachment
+                    && *accepted == epoch
+                    && incarnation == Some(*then)
+                    && *then >= known
+            }
+            _ => false,
+        };
+        if attached {
+            return Ok(session);
+        }
+        core.counters.stale_refusals += 1;
+        let seen = core.route(self.id).map_or(Epoch::ZERO, |route| route.epoch);
+        let known = seen.max(self.fence()).max(self.reign.as_ref().map_or(Epoch::ZERO, |reign| reign.epoch));
+        Err(if known > epoch { Refusal::Stale { known } } else { Refusal::NotAttached })
+    }
+
+    /// The owner mirrors a write.
+    pub(crate) fn handle_replica_write(&mut self, core: &mut Core, from: ServerId, write: ReplicaWrite) {
+        let (extent, attachment, tag, version) = (self.id, write.attachment, write.tag, write.version);
+        match self.admits(core, from, attachment, write.epoch) {
+            Ok(session) => {
+                core.out.push_back(Output::Arrived(Arrival::Copy {
+                    extent,
+                    bytes: write.data.len() as u32,
+                    received: true,
+                }));
+                let content = if write.has_data { Content::Data(write.data) } else { Content::Absent };
+                let op = StoreWrite {
+                    extent,
+                    blocks: write.blocks,
+                    content,
+                    version,
+                    replaces: write.replaces.into_iter().collect(),
+                    identity: write.identity,
+                    forget_below: write.forget_below,
+                };
+                let pending =
+                    Pending::ReplicaWrite { server: from, session, extent, attachment, tag, version };
+                core.store(pending, StoreOp::Write(op));
+            }
+            Err(refusal) => {
+                let outcome = CopyOutcome::Refused(refusal);
+                core.send(from, Message::Written(Written { extent, attachment, tag, version, outcome }));
+            }
+        }
+    }
+
+    /// The owner sends a region.
+    pub(crate) fn handle_region(&mut self, core: &mut Core, from: ServerId, copy: RegionCopy) {
+        let (extent, attachment, region, version) = (self.id, copy.attachment, copy.region, copy.version);
+        match self.admits(core, from, attachment, copy.epoch) {
+            Ok(session) => {
+                core.counters.regions_received += 1;
+                core.out.push_back(Output::Arrived(Arrival::Copy {
+                    extent,
+                    bytes: copy.data.len() as u32,
+                    received: true,
+                }));
+                let image = RegionImage { version, present: copy.present, data: copy.data };
+                core.store(
+                    Pending::Install { server: from, session, extent, attachment, region, version },
+                    StoreOp::InstallRegion { extent, region, replaces: copy.replaces, image },
+                );
+            }
+            Err(refusal) => {
+                let outcome = CopyOutcome::Refused(refusal);
+                core.send(from, Message::Copied(Copied { extent, attachment, region, version, outcome }));
+            }
+        }
+    }
+
+    /// The owner sends the identities that belong to the content.
+    pub(crate) fn handle_remember(&mut self, core: &mut Core, from: ServerId, remember: Remember) {
+        let (extent, attachment) = (self.id, remember.attachment);
+        match self.admits(core, from, attachment, remember.epoch) {
+            Ok(session) => {
+                let replicas = core
+                    .route(extent)
+                    .map_or_else(SmallVec::new, |route| SmallVec::from_slice(&route.replicas));
+                let op = StoreOp::Accept {
+                    extent,
+                    epoch: remember.epoch,
+                    replicas,
+                    live: true,
+                    reserve_all: true,
+                    identities: IdentityChange::Add(remember.identities),
+                };
+                core.store(Pending::Remember { server: from, session, extent, attachment }, op);
+            }
+            Err(refusal) => {
+                let refused = Remembered { extent, attachment, refusal: Some(refusal) };
+                core.send(from, Message::Remembered(refused));
+            }
+        }
+    }
+
+    /// The owner needs the copy no longer. What it holds stays until the view says that it may go.
+    pub(crate) fn handle_detach(&mut self, core: &mut Core, from: ServerId, detach: &Detach) {
+        if let CopyPart::Attached { owner, attachment, .. } = self.copy
+            && owner == from
+            && attachment == detach.attachment
+        {
+            self.end_copy(core);
+            // The owner itself gave the attachment up: it answers no read by a lease of it.
+            self.lease_until = None;
+            core.voided.remove(&(from, self.id));
+            core.wake(self.id);
+        }
+    }
+}
+
+/// What became of a write or a region in the store here.
+pub(crate) fn copy_outcome(outcome: StoreOutcome) -> CopyOutcome {
+    match outcome {
+        Ok(_) => CopyOutcome::Applied,
+        Err(StoreError::VersionMismatch { region, found }) => CopyOutcome::Mismatch { region, found },
+        Err(StoreError::StaleEpoch { accepted }) => CopyOutcome::Refused(Refusal::Stale { known: accepted }),
+        Err(StoreError::NoSpace | StoreError::IdentitiesFull) => CopyOutcome::Refused(Refusal::NoSpace),
+        Err(StoreError::NoRecord) => CopyOutcome::Refused(Refusal::NotAttached),
+        Err(StoreError::Stopped | StoreError::BadBlock { .. }) => CopyOutcome::Refused(Refusal::Stopped),
+    }
+}

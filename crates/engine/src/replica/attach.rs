@@ -1,0 +1,152 @@
+//! Becoming a copy.
+
+use super::{CopyPart, Joining};
+use crate::config::MOVES_IN_MAX;
+use crate::core::{Core, JoinStep, Pending};
+use crate::extent::Extent;
+use evenkeel_peer::{Attach, AttachRefused, Attached, Message, Part, Refusal};
+use evenkeel_types::store_op::{IdentityChange, StoreError, StoreOp, StoreOutcome, StoreReply};
+use evenkeel_types::{Epoch, ServerId};
+use smallvec::SmallVec;
+
+impl Extent {
+    /// An owner asks for this server's part.
+    pub(crate) fn handle_attach(&mut self, core: &mut Core, from: ServerId, attach: Attach) {
+        let Some(peer) = core.peers.get(&from).copied() else {
+            return;
+        };
+        if let Some(refusal) = self.refusal(core, from, &attach) {
+            core.counters.stale_refusals += u64::from(matches!(refusal, Refusal::Stale { .. }));
+            let refused = AttachRefused { extent: self.id, attachment: attach.attachment, refusal };
+            core.send(from, Message::AttachRefused(refused));
+            return;
+        }
+        match attach.part {
+            Part::Target => {
+                self.end_copy(core);
+                // This attach replaces every earlier one of the same owner.
+                core.voided.remove(&(from, self.id));
+                core.copies_in += 1;
+                self.copy = CopyPart::Joining(Joining {
+                    owner: from,
+                    incarnation: peer.incarnation,
+                    session: peer.session,
+                    attach,
+                    submitted: false,
+                });
+                self.may_hold = true;
+            }
+            Part::Replaced => {
+                self.promise = Some(super::Promise {
+                    to: from,
+                    session: peer.session,
+                    epoch: attach.epoch,
+                    attachment: attach.attachment,
+                    replicas: attach.replicas,
+                    submitted: false,
+                });
+            }
+        }
+        // A reign of a lower epoch ends here; the answer waits for it.
+        self.begin_draining(core);
+        self.evaluate(core);
+    }
+
+    fn refusal(&self, core: &Core, from: ServerId, attach: &Attach) -> Option<Refusal> {
+        let route = core.route(self.id);
+        let seen = route.map_or(Epoch::ZERO, |route| route.epoch);
+        let reigning = self.reign.as_ref().map_or(Epoch::ZERO, |reign| reign.epoch);
+        let known = seen.max(self.fence()).max(reigning);
+        let incarnation = core.peers.get(&from).map(|peer| peer.incarnation);
+        let fenced = incarnation.is_none_or(|incarnation| incarnation < core.known_incarnation(from));
+        // An epoch has one owner: whoever else claims it is wrong.
+        let contradicts = route
+            .is_some_and(|route| route.epoch == attach.epoch && route.owner() != Some(from))
+            || self.copy.epoch() == attach.epoch && self.copy.owner().is_some_and(|owner| owner != from);
+        if attach.epoch < known || fenced || contradicts || reigning == attach.epoch {
+            return Some(Refusal::Stale { known });
+        }
+        if core.view.is_none() {
+            return Some(Refusal::Busy);
+        }
+        if core.is_deleted(self.id) {
+            return Some(Refusal::NotAttached);
+        }
+        if core.store_stopped {
+            return Some(Refusal::Stopped);
+        }
+        let joins = attach.part == Part::Target && matches!(self.copy, CopyPart::None);
+        let full = joins && core.copies_in >= MOVES_IN_MAX;
+        let releasing = self.releasing && attach.part == Part::Target;
+        (full || releasing).then_some(Refusal::Busy)
+    }
+
+    /// Goes on with an attach once no reign is left here.
+    pub(crate) fn progress_copy(&mut self, core: &mut Core) {
+        let CopyPart::Joining(joining) = &mut self.copy else {
+            return;
+        };
+        if self.reign.is_some() || joining.submitted {
+            return;
+        }
+        joining.submitted = true;
+        let attach = &joining.attach;
+        let op = StoreOp::Accept {
+            extent: self.id,
+            epoch: attach.epoch,
+            replicas: SmallVec::from_slice(&attach.replicas),
+            live: true,
+            reserve_all: true,
+            identities: IdentityChange::Replace(attach.identities.clone()),
+        };
+        let attachment = attach.attachment;
+        core.store(Pending::Join { extent: self.id, attachment, step: JoinStep::Accept }, op);
+    }
+
+    /// The store has done its part in an attach.
+    pub(crate) fn handle_join_step(
+        &mut self,
+        core: &mut Core,
+        attachment: u64,
+        step: JoinStep,
+        outcome: StoreOutcome,
+    ) {
+        let CopyPart::Joining(joining) = &self.copy else {
+            return;
+        };
+        if joining.attach.attachment != attachment {
+            return;
+        }
+        let (owner, session, epoch) = (joining.owner, joining.session, joining.attach.epoch);
+        match (step, outcome) {
+            (JoinStep::Accept, Ok(_)) => {
+                self.accepted = self.accepted.max(epoch);
+                core.store(
+                    Pending::Join { extent: self.id, attachment, step: JoinStep::Describe },
+                    StoreOp::Describe { extent: self.id },
+                );
+            }
+            (JoinStep::Describe, Ok(StoreReply::Description(Some(description)))) => {
+                let incarnation = joining.incarnation;
+                self.copy = CopyPart::Attached { owner, incarnation, attachment, epoch };
+                let versions = description.versions.to_vec();
+                let answer = Attached { extent: self.id, epoch, attachment, versions };
+                core.answer(owner, session, Message::Attached(answer));
+            }
+            (_, outcome) => {
+                let refusal = match outcome {
+                    Err(StoreError::StaleEpoch { accepted }) => {
+                        self.accepted = self.accepted.max(accepted);
+                        Refusal::Stale { known: accepted }
+                    }
+                    Err(StoreError::NoSpace) => Refusal::NoSpace,
+                    _ => Refusal::Stopped,
+                };
+                self.end_copy(core);
+                let refused = AttachRefused { extent: self.id, attachment, refusal };
+                core.answer(owner, session, Message::AttachRefused(refused));
+                core.wake(self.id);
+            }
+        }
+    }
+}
