@@ -32,6 +32,21 @@ pub struct Command {
     pub transfer: Transfer,
 }
 
+impl From<evenkeel_scsi::initiator::Request> for Command {
+    /// A command to logical unit 0.
+    fn from(request: evenkeel_scsi::initiator::Request) -> Self {
+        let transfer = if request.data_out.is_empty() {
+            match request.data_in_len {
+                0 => Transfer::None,
+                len => Transfer::In(len),
+            }
+        } else {
+            Transfer::Out(request.data_out.into())
+        };
+        Self { lun: evenkeel_scsi::logical_unit::LUN, cdb: request.cdb, transfer }
+    }
+}
+
 /// The end of a command.
 #[derive(Clone, Debug)]
 pub struct Done {
