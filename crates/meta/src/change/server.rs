@@ -29,11 +29,11 @@ pub fn begin_group(view: &View, format: &FormatRecord) -> Txn {
 /// # Errors
 /// [`ChangeError::NoGroup`]; [`ChangeError::NoGeneration`] after 65,535 restores.
 pub fn raise_generation(view: &View) -> Result<Txn, ChangeError> {
-    let kept = view.format().context(NoGroupSnafu)?;
-    let generation = kept.record.generation.checked_add(1).context(NoGenerationSnafu)?;
+    let format = view.format().context(NoGroupSnafu)?;
+    let generation = format.generation.checked_add(1).context(NoGenerationSnafu)?;
     let key = view.keys().format();
-    let put = Operation::put(key.clone(), encode_json(&FormatRecord { generation, ..kept.record.clone() }));
-    Ok(guarded(vec![Compare::unchanged(key, kept.revision)], vec![put]))
+    let put = Operation::put(key.clone(), encode_json(&FormatRecord { generation, ..format.clone() }));
+    Ok(guarded(vec![Compare::as_read(key, view.format_revision())], vec![put]))
 }
 
 /// Makes a new server a member, down until it starts, and gives it an id.

@@ -30,14 +30,19 @@ impl View {
 
     /// The group's first record; `None` before the group begins.
     #[must_use]
-    pub const fn format(&self) -> Option<&Kept<FormatRecord>> {
-        self.format.as_ref()
+    pub fn format(&self) -> Option<&FormatRecord> {
+        self.format.as_ref().map(|kept| &kept.record)
+    }
+
+    /// The revision of the group's first record.
+    pub(crate) fn format_revision(&self) -> Option<Revision> {
+        self.format.as_ref().map(|kept| kept.revision)
     }
 
     /// The upper bits of all epochs.
     #[must_use]
     pub fn generation(&self) -> u16 {
-        self.format().map_or(0, |kept| kept.record.generation)
+        self.format().map_or(0, |format| format.generation)
     }
 
     /// A server's membership.
