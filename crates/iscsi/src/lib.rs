@@ -10,8 +10,10 @@
 //! * `receive`, `transmit`: from a byte stream to PDUs, and back without copying payloads.
 //! * [`target`]: sessions of a target; SCSI is in `evenkeel-scsi`, operations on volumes leave as `BlockOp`.
 //! * [`initiator`]: the other side, for tests, load generators and copying from other arrays.
+//! * [`fuzz`]: entry points that take any bytes.
 
 pub mod digest;
+pub mod fuzz;
 pub mod initiator;
 pub mod keys;
 pub mod negotiate;

@@ -4,7 +4,7 @@ use super::action::{Action, CloseReason, ManagementId, ManagementScope, TaskId};
 use super::config::{OUTPUT_PDUS_MAX, TargetConfig, TargetPorts};
 use super::core::{Core, Current, State};
 use super::full_feature::Intake;
-use super::info::{SessionFacts, SessionInfo};
+use super::info::{MemoryUsage, SessionFacts, SessionInfo};
 use super::liveness::Liveness;
 use super::login::Login;
 use super::task::Tasks;
@@ -190,6 +190,18 @@ impl Connection {
     #[must_use]
     pub fn open_operations(&self) -> usize {
         self.core.tasks.executing()
+    }
+
+    /// What the connection holds now.
+    #[must_use]
+    pub fn memory(&self) -> MemoryUsage {
+        MemoryUsage {
+            tasks: self.core.tasks.len(),
+            held_bytes: self.core.window.held_bytes(),
+            data_out_bytes: self.core.out_room,
+            data_in_bytes: self.core.in_room + self.core.output.payload_bytes(),
+            output_pdus: self.core.output.pdus(),
+        }
     }
 
     /// Who the session is between, what was agreed, and how much went over it.

@@ -46,3 +46,18 @@ pub struct SessionInfo {
     /// Bytes sent on the connection.
     pub bytes_sent: u64,
 }
+
+/// What a connection holds; the bounds are in [`crate::target::config`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MemoryUsage {
+    /// Commands that are not answered.
+    pub tasks: usize,
+    /// Bytes of PDUs that came before their turn.
+    pub held_bytes: usize,
+    /// Bytes of Data-Out buffers.
+    pub data_out_bytes: usize,
+    /// Bytes of data that is being read or waits to be sent.
+    pub data_in_bytes: usize,
+    /// PDUs that wait to be sent.
+    pub output_pdus: usize,
+}

@@ -34,5 +34,5 @@ mod window;
 pub use action::{Action, CloseReason, ManagementId, ManagementScope, TaskId};
 pub use config::{DiscoveredTarget, Lookup, NexusName, Opening, TargetConfig, TargetPorts};
 pub use connection::Connection;
-pub use info::{SessionFacts, SessionInfo};
+pub use info::{MemoryUsage, SessionFacts, SessionInfo};
 pub use sessions::{ConnectionId, Opened, Sessions};

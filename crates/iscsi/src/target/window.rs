@@ -91,12 +91,18 @@ impl Window {
 
     /// Holds a PDU back until it is the turn of this number.
     pub(super) fn hold(&mut self, cmd_sn: u32, pdu: HeldPdu) -> Result<(), HeldTooMuch> {
-        self.held_bytes += pdu.data.len() + size_of::<HeldPdu>();
-        if self.held_bytes > HELD_BYTES_MAX {
+        let bytes = pdu.data.len() + size_of::<HeldPdu>();
+        if self.held_bytes + bytes > HELD_BYTES_MAX {
             return Err(HeldTooMuch);
         }
+        self.held_bytes += bytes;
         self.held.entry(cmd_sn).or_default().push(pdu);
         Ok(())
+    }
+
+    /// Bytes held back.
+    pub(super) const fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// The number of a held command with this initiator task tag.

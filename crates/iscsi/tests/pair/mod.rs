@@ -13,21 +13,20 @@ use evenkeel_types::{AlignedBuf, BlockError, BlockOp, BlockOutcome, Bytes, Paylo
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
-use std::time::Duration;
 
-pub const TARGET: &str = "iqn.2026-01.io.evenkeel:test:v1";
-pub const INITIATOR: &str = "iqn.2026-01.io.evenkeel:test-initiator";
-pub const DISK_BYTES: usize = 16 << 20;
+pub(crate) const TARGET: &str = "iqn.2026-01.io.evenkeel:test:v1";
+pub(crate) const INITIATOR: &str = "iqn.2026-01.io.evenkeel:test-initiator";
+pub(crate) const DISK_BYTES: usize = 16 << 20;
 
 /// A small generator of repeatable choices (xorshift64).
-pub struct Choices(u64);
+pub(crate) struct Choices(u64);
 
 impl Choices {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed | 1)
     }
 
-    pub fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -35,18 +34,18 @@ impl Choices {
     }
 }
 
-pub struct Ports {
-    pub unit: Arc<LogicalUnit>,
-    pub sessions: Sessions,
-    pub connection: ConnectionId,
+pub(crate) struct Ports {
+    pub(crate) unit: Arc<LogicalUnit>,
+    pub(crate) sessions: Sessions,
+    pub(crate) connection: ConnectionId,
     /// What a lookup of any target but the one that exists gives.
-    pub elsewhere: Lookup,
-    pub targets: Vec<DiscoveredTarget>,
-    pub replaced: Vec<ConnectionId>,
+    pub(crate) elsewhere: Lookup,
+    pub(crate) targets: Vec<DiscoveredTarget>,
+    pub(crate) replaced: Vec<ConnectionId>,
 }
 
 impl Ports {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let config = LunConfig::new(VolumeId(1), "v1", DISK_BYTES as u64, [7; 16], TARGET);
         let unit = Arc::new(LogicalUnit::new(config).unwrap());
         let address = vec!["127.0.0.1:3260,1".to_owned(), "127.0.0.1:3261,2".to_owned()];
@@ -82,14 +81,14 @@ impl TargetPorts for Ports {
     }
 }
 
-pub struct Disk {
-    pub bytes: Vec<u8>,
+pub(crate) struct Disk {
+    pub(crate) bytes: Vec<u8>,
     /// Whether the memory of every write was aligned like its place in the volume.
-    pub all_aligned: bool,
+    pub(crate) all_aligned: bool,
 }
 
 impl Disk {
-    pub fn carry_out(&mut self, op: &BlockOp) -> BlockOutcome {
+    pub(crate) fn carry_out(&mut self, op: &BlockOp) -> BlockOutcome {
         match op {
             BlockOp::Read { at } => {
                 let range = at.offset as usize..at.end() as usize;
@@ -121,28 +120,28 @@ impl Disk {
     }
 }
 
-pub struct Pair {
-    pub initiator: initiator::Connection,
-    pub target: target::Connection,
-    pub ports: Ports,
-    pub disk: Disk,
-    pub now: Time,
-    pub choices: Choices,
-    pub to_target: VecDeque<u8>,
-    pub to_initiator: VecDeque<u8>,
-    pub events: VecDeque<Event>,
+pub(crate) struct Pair {
+    pub(crate) initiator: initiator::Connection,
+    pub(crate) target: target::Connection,
+    pub(crate) ports: Ports,
+    pub(crate) disk: Disk,
+    pub(crate) now: Time,
+    pub(crate) choices: Choices,
+    pub(crate) to_target: VecDeque<u8>,
+    pub(crate) to_initiator: VecDeque<u8>,
+    pub(crate) events: VecDeque<Event>,
     /// Operations under way.
-    pub pending: Vec<(TaskId, BlockOp)>,
+    pub(crate) pending: Vec<(TaskId, BlockOp)>,
     /// While set, operations do not end.
-    pub hold_operations: bool,
-    pub cancelled: Vec<TaskId>,
-    pub actions: Vec<Action>,
-    pub closed: Option<CloseReason>,
+    pub(crate) hold_operations: bool,
+    pub(crate) cancelled: Vec<TaskId>,
+    pub(crate) actions: Vec<Action>,
+    pub(crate) closed: Option<CloseReason>,
     /// Bytes moved at a time at most.
-    pub chunk_max: usize,
+    pub(crate) chunk_max: usize,
 }
 
-pub fn initiator_config(settings: Settings) -> InitiatorConfig {
+pub(crate) fn initiator_config(settings: Settings) -> InitiatorConfig {
     InitiatorConfig {
         initiator_name: INITIATOR.to_owned(),
         isid: Isid([0x80, 0, 0, 0, 0, 1]),
@@ -152,7 +151,7 @@ pub fn initiator_config(settings: Settings) -> InitiatorConfig {
 }
 
 impl Pair {
-    pub fn new(seed: u64, target: Settings, initiator: InitiatorConfig) -> Self {
+    pub(crate) fn new(seed: u64, target: Settings, initiator: InitiatorConfig) -> Self {
         let config = TargetConfig { settings: target, ..TargetConfig::default() };
         let now = Time(1_000_000_000);
         Self {
@@ -175,7 +174,7 @@ impl Pair {
     }
 
     /// A pair with a session, whose first unit attention was seen.
-    pub fn logged_in(seed: u64, target: Settings, initiator: Settings) -> Self {
+    pub(crate) fn logged_in(seed: u64, target: Settings, initiator: Settings) -> Self {
         let mut pair = Self::new(seed, target, initiator_config(initiator));
         pair.run();
         assert!(matches!(pair.events.pop_front(), Some(Event::LoggedIn)), "{:?}", pair.events);
@@ -189,11 +188,11 @@ impl Pair {
     }
 
     /// Moves bytes and ends operations until nothing moves any more.
-    pub fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         while self.step() {}
     }
 
-    pub fn step(&mut self) -> bool {
+    pub(crate) fn step(&mut self) -> bool {
         let mut moved = self.send_to_target() | self.send_to_initiator();
         moved |= self.receive_at_target() | self.receive_at_initiator();
         moved |= self.take_actions();
@@ -266,7 +265,7 @@ impl Pair {
         n > 0
     }
 
-    pub fn take_actions(&mut self) -> bool {
+    pub(crate) fn take_actions(&mut self) -> bool {
         let mut moved = false;
         while let Some(action) = self.target.poll_action() {
             moved = true;
@@ -280,18 +279,18 @@ impl Pair {
         moved
     }
 
-    pub fn submit(&mut self, cdb: [u8; 16], transfer: Transfer) -> RequestId {
+    pub(crate) fn submit(&mut self, cdb: [u8; 16], transfer: Transfer) -> RequestId {
         self.initiator.submit(Command { lun: 0, cdb, transfer }).unwrap()
     }
 
     /// Sends a command and waits for its end.
-    pub fn command(&mut self, cdb: [u8; 16], transfer: Transfer) -> Done {
+    pub(crate) fn command(&mut self, cdb: [u8; 16], transfer: Transfer) -> Done {
         let id = self.submit(cdb, transfer);
         self.run();
         self.done(id)
     }
 
-    pub fn done(&mut self, id: RequestId) -> Done {
+    pub(crate) fn done(&mut self, id: RequestId) -> Done {
         let found = self.events.iter().position(|event| matches!(event, Event::Done(of, _) if *of == id));
         let at = found.unwrap_or_else(|| panic!("{id:?} has not ended: {:?} {:?}", self.events, self.closed));
         match self.events.remove(at) {
@@ -300,27 +299,21 @@ impl Pair {
         }
     }
 
-    pub fn write(&mut self, offset: usize, data: &[u8]) -> Done {
+    pub(crate) fn write(&mut self, offset: usize, data: &[u8]) -> Done {
         let cdb = write16(offset, data.len());
         self.command(cdb, Transfer::Out(Bytes::copy_from_slice(data).into()))
     }
 
-    pub fn read(&mut self, offset: usize, len: usize) -> Done {
+    pub(crate) fn read(&mut self, offset: usize, len: usize) -> Done {
         self.command(read16(offset, len), Transfer::In(len as u32))
-    }
-
-    pub fn pass(&mut self, time: Duration) {
-        self.now = self.now + time;
-        self.target.handle_timeout(self.now);
-        self.run();
     }
 }
 
-pub fn read16(offset: usize, len: usize) -> [u8; 16] {
+pub(crate) fn read16(offset: usize, len: usize) -> [u8; 16] {
     rw16(0x88, offset, len)
 }
 
-pub fn write16(offset: usize, len: usize) -> [u8; 16] {
+pub(crate) fn write16(offset: usize, len: usize) -> [u8; 16] {
     rw16(0x8a, offset, len)
 }
 

@@ -1,0 +1,77 @@
+//! Whatever bytes come, nothing panics, nothing hangs, and memory stays within its bounds.
+
+use evenkeel_iscsi::fuzz::{fuzz_initiator_bytes, fuzz_pdu, fuzz_target_bytes, fuzz_text_keys, login_bytes};
+use evenkeel_iscsi::pdu::{BHS_BYTES, Bhs, U24};
+use proptest::prelude::*;
+
+/// PDUs with sensible opcodes, small tags, numbers near the window, and lengths that are mostly right.
+fn pdu() -> impl Strategy<Value = Vec<u8>> {
+    let opcode = prop::sample::select(vec![0u8, 1, 1, 1, 1, 2, 4, 5, 5, 5, 6, 0x10, 0x1d, 0x25, 3]);
+    let cdb =
+        prop::sample::select(vec![0u8, 0x28, 0x2a, 0x2a, 0x88, 0x8a, 0x42, 0x41, 0x93, 0x89, 0x35, 0x12]);
+    let data = prop_oneof![Just(0usize), Just(512), 0..2000usize, Just(70_000)];
+    let expected = prop_oneof![Just(512u32), Just(4096), Just(1 << 20), any::<u32>()];
+    let ttt = prop_oneof![Just(u32::MAX), 0..64u32, any::<u32>()];
+    let numbers = (0..6u32, 1..12u32, expected, ttt, 0..4u32);
+    (opcode, any::<u8>(), cdb, 0..9u8, data, numbers, any::<bool>()).prop_map(
+        |(opcode, flags, cdb, blocks, len, (itt, number, expected, ttt, data_sn), immediate)| {
+            let mut bytes = [0; BHS_BYTES];
+            bytes[0] = opcode | if immediate { 0x40 } else { 0 };
+            bytes[1] = flags;
+            bytes[16..20].copy_from_slice(&itt.to_be_bytes());
+            if opcode == 1 {
+                bytes[20..24].copy_from_slice(&expected.to_be_bytes());
+                bytes[32] = cdb;
+                bytes[32 + 8] = blocks;
+                bytes[32 + 13] = blocks;
+            } else {
+                bytes[20..24].copy_from_slice(&ttt.to_be_bytes());
+                bytes[36..40].copy_from_slice(&data_sn.to_be_bytes());
+                bytes[40..44].copy_from_slice(&(data_sn * 512).to_be_bytes());
+            }
+            bytes[24..28].copy_from_slice(&number.to_be_bytes());
+            let mut bhs = Bhs::new(bytes);
+            bhs.data_segment_len = U24::new(len as u32);
+            let mut whole = bhs.to_bytes().to_vec();
+            whole.resize(whole.len() + len.next_multiple_of(4), 0x5a);
+            whole
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_bytes_do_no_harm(data in prop::collection::vec(any::<u8>(), 0..3000)) {
+        fuzz_target_bytes(&data);
+        fuzz_initiator_bytes(&data);
+        fuzz_pdu(&data);
+        fuzz_text_keys(&data);
+    }
+
+    #[test]
+    fn plausible_pdus_in_any_order_do_no_harm(pdus in prop::collection::vec(pdu(), 1..60), chunk in any::<u8>()) {
+        let stream = [vec![chunk | 1], pdus.concat()].concat();
+        fuzz_target_bytes(&stream);
+    }
+
+    #[test]
+    fn a_login_with_flipped_bytes_does_no_harm(flips in prop::collection::vec((any::<u16>(), any::<u8>()), 0..4)) {
+        let mut bytes = [vec![0], login_bytes()].concat();
+        let len = bytes.len();
+        for (at, value) in flips {
+            bytes[1 + usize::from(at) % (len - 1)] = value;
+        }
+        fuzz_target_bytes(&bytes);
+    }
+
+    #[test]
+    fn text_made_of_known_keys_is_answered(
+        picks in prop::collection::vec((0..evenkeel_iscsi::keys::KEYS.len(), "[A-Za-z0-9,~-]{0,12}"), 0..20),
+    ) {
+        let text: String =
+            picks.iter().map(|(key, value)| format!("{}={value}\0", evenkeel_iscsi::keys::KEYS[*key].name)).collect();
+        fuzz_text_keys(text.as_bytes());
+    }
+}
