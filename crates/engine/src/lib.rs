@@ -31,6 +31,8 @@ mod operation;
 mod owner;
 mod replica;
 mod slots;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 pub use config::EngineConfig;

@@ -1,0 +1,13 @@
+//! Scenarios of several engines that are connected by queues, each with a store in memory and its own view of a
+//! directory in memory. Each scenario is named after what has to hold; the timelines behind many of them are the
+//! shortest ways in which the protocol loses data without one of its rules.
+
+mod crashes;
+mod directory;
+mod fencing;
+mod moves;
+mod once;
+mod random;
+mod requests;
+mod store;
+mod world;

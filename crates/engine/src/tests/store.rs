@@ -1,0 +1,217 @@
+//! A store that keeps everything in memory, and carries operations out when it is told to.
+
+use evenkeel_types::geometry::{BLOCK_BYTES, BLOCKS_PER_REGION, REGIONS_PER_EXTENT};
+use evenkeel_types::store_op::{
+    Content, ExtentDescription, IDENTITIES_PER_EXTENT_MAX, IdentityChange, InventoryEntry, RegionImage,
+    RememberedWrite, StoreError, StoreOp, StoreOutcome, StoreReply, StoreTicket, StoreWrite,
+};
+use evenkeel_types::{BlockRange, Bytes, Epoch, ExtentId, Payload, Region, Regions, ServerId, Version};
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, VecDeque};
+
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub(super) accepted: Epoch,
+    pub(super) replicas: SmallVec<[ServerId; 3]>,
+    pub(super) has_data: bool,
+    pub(super) versions: [Version; REGIONS_PER_EXTENT],
+    pub(super) blocks: BTreeMap<u16, Bytes>,
+    pub(super) identities: Vec<RememberedWrite>,
+}
+
+impl Record {
+    fn new() -> Self {
+        Self {
+            accepted: Epoch::ZERO,
+            replicas: SmallVec::new(),
+            has_data: true,
+            versions: [Version::NONE; REGIONS_PER_EXTENT],
+            blocks: BTreeMap::new(),
+            identities: Vec::new(),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.versions = [Version::NONE; REGIONS_PER_EXTENT];
+        self.blocks.clear();
+        self.identities.clear();
+    }
+}
+
+#[derive(Default, Debug)]
+pub(super) struct MemStore {
+    pub(super) records: BTreeMap<ExtentId, Record>,
+    pub(super) queue: VecDeque<(StoreTicket, StoreOp)>,
+    /// Writes that are refused for want of space, counted down.
+    pub(super) refuse_writes: u32,
+    pub(super) no_space_for_copies: bool,
+    /// Content by version, of all stores of a world: equal versions have equal content.
+    pub(super) clashes: Vec<String>,
+}
+
+impl MemStore {
+    /// Carries the next operation out.
+    pub(super) fn step(&mut self) -> Option<(StoreTicket, StoreOutcome)> {
+        let (ticket, op) = self.queue.pop_front()?;
+        Some((ticket, self.execute(op)))
+    }
+
+    fn execute(&mut self, op: StoreOp) -> StoreOutcome {
+        match op {
+            StoreOp::Read { extent, blocks } => Ok(StoreReply::Data(self.read(extent, blocks))),
+            StoreOp::Write(write) => self.write(write),
+            StoreOp::ReadRegion { extent, region } => Ok(StoreReply::Image(self.image(extent, region))),
+            StoreOp::InstallRegion { extent, region, replaces, image } => {
+                let record = self.records.get_mut(&extent).ok_or(StoreError::NoRecord)?;
+                let found = record.versions[region.index()];
+                if found != replaces {
+                    return Err(StoreError::VersionMismatch { region, found });
+                }
+                record.versions[region.index()] = image.version;
+                let data = image.data.into_bytes();
+                let mut at = 0;
+                for block in 0..BLOCKS_PER_REGION {
+                    let number = region.blocks().first + block;
+                    if image.present >> block & 1 == 1 {
+                        record.blocks.insert(number, data.slice(at..at + BLOCK_BYTES as usize));
+                        at += BLOCK_BYTES as usize;
+                    } else {
+                        record.blocks.remove(&number);
+                    }
+                }
+                Ok(StoreReply::Done)
+            }
+            StoreOp::Accept { extent, epoch, replicas, live, reserve_all, identities } => {
+                let known = self.records.get(&extent).map_or(Epoch::ZERO, |record| record.accepted);
+                if known > epoch {
+                    return Err(StoreError::StaleEpoch { accepted: known });
+                }
+                if reserve_all && self.no_space_for_copies {
+                    return Err(StoreError::NoSpace);
+                }
+                let record = self.records.entry(extent).or_insert_with(|| Record { has_data: false, ..Record::new() });
+                record.has_data |= live;
+                record.accepted = epoch;
+                record.replicas = replicas;
+                match identities {
+                    IdentityChange::Keep => {}
+                    IdentityChange::Add(more) => {
+                        for write in more {
+                            if !record.identities.iter().any(|known| known.id == write.id) {
+                                record.identities.push(write);
+                            }
+                        }
+                    }
+                    IdentityChange::Replace(exactly) => record.identities = exactly,
+                }
+                assert!(record.identities.len() <= IDENTITIES_PER_EXTENT_MAX);
+                Ok(StoreReply::Done)
+            }
+            StoreOp::Reserve { .. } => Ok(StoreReply::Done),
+            StoreOp::Describe { extent } => Ok(StoreReply::Description(self.describe(extent))),
+            StoreOp::Free { extent } => {
+                if let Some(record) = self.records.get_mut(&extent) {
+                    record.clear();
+                    record.has_data = false;
+                }
+                Ok(StoreReply::Done)
+            }
+            StoreOp::Forget { extent } => {
+                self.records.remove(&extent);
+                Ok(StoreReply::Done)
+            }
+            StoreOp::List { from, max } => {
+                let entries = self.records.range(from..).take(max as usize);
+                let entry = |(extent, record): (&ExtentId, &Record)| InventoryEntry {
+                    extent: *extent,
+                    accepted: record.accepted,
+                    replicas: record.replicas.to_vec(),
+                    has_data: record.has_data,
+                    units: 0,
+                    versions_hash: 0,
+                };
+                Ok(StoreReply::Inventory(entries.map(entry).collect()))
+            }
+        }
+    }
+
+    fn write(&mut self, write: StoreWrite) -> StoreOutcome {
+        if self.refuse_writes > 0 {
+            self.refuse_writes -= 1;
+            return Err(StoreError::NoSpace);
+        }
+        let record = self.records.entry(write.extent).or_insert_with(Record::new);
+        if record.accepted > write.version.epoch {
+            return Err(StoreError::StaleEpoch { accepted: record.accepted });
+        }
+        let regions = Regions::touched_by(write.blocks);
+        for (region, replaced) in regions.iter().zip(&write.replaces) {
+            let found = record.versions[region.index()];
+            if found != *replaced {
+                return Err(StoreError::VersionMismatch { region, found });
+            }
+        }
+        if let Some(floor) = write.forget_below {
+            record.identities.retain(|known| !known.id.is_below(floor));
+        }
+        if let Some(id) = write.identity {
+            if record.identities.len() >= IDENTITIES_PER_EXTENT_MAX {
+                return Err(StoreError::IdentitiesFull);
+            }
+            record.identities.push(RememberedWrite { id, version: write.version });
+        }
+        record.has_data = true;
+        record.accepted = write.version.epoch;
+        for region in regions.iter() {
+            record.versions[region.index()] = write.version;
+        }
+        for (n, block) in (write.blocks.first..write.blocks.end()).enumerate() {
+            match &write.content {
+                Content::Data(data) => {
+                    let start = n * BLOCK_BYTES as usize;
+                    record.blocks.insert(block, data.slice(start..start + BLOCK_BYTES as usize));
+                }
+                Content::Absent => {
+                    record.blocks.remove(&block);
+                }
+            }
+        }
+        Ok(StoreReply::Done)
+    }
+
+    pub(super) fn read(&self, extent: ExtentId, blocks: BlockRange) -> Payload {
+        let mut payload = Payload::default();
+        for block in blocks.first..blocks.end() {
+            match self.records.get(&extent).and_then(|record| record.blocks.get(&block)) {
+                Some(data) => payload.push(data.clone()),
+                None => payload.push_zeros(BLOCK_BYTES as usize),
+            }
+        }
+        payload
+    }
+
+    fn image(&self, extent: ExtentId, region: Region) -> RegionImage {
+        let (mut present, mut data) = (0, Payload::default());
+        let record = self.records.get(&extent);
+        for block in 0..BLOCKS_PER_REGION {
+            if let Some(bytes) = record.and_then(|record| record.blocks.get(&(region.blocks().first + block))) {
+                present |= 1 << block;
+                data.push(bytes.clone());
+            }
+        }
+        let version = record.map_or(Version::NONE, |record| record.versions[region.index()]);
+        RegionImage { version, present, data }
+    }
+
+    fn describe(&self, extent: ExtentId) -> Option<ExtentDescription> {
+        let record = self.records.get(&extent)?;
+        Some(ExtentDescription {
+            accepted: record.accepted,
+            replicas: record.replicas.clone(),
+            has_data: record.has_data,
+            versions: record.versions.to_vec().into_boxed_slice(),
+            allocated: Regions::NONE,
+            identities: record.identities.clone(),
+        })
+    }
+}
