@@ -1,0 +1,7 @@
+//! The store as a whole, over a simulated disk.
+
+mod harness;
+mod model;
+mod operations;
+mod recovery;
+mod space;

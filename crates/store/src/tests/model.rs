@@ -1,0 +1,1 @@
+//! Random operations and crashes against a model.
