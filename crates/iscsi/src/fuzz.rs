@@ -108,7 +108,7 @@ fn act(target: &mut Connection, now: Time) {
     while let Some(action) = target.poll_action() {
         match action {
             Action::Submit { task, op, .. } => {
-                let range = op.range().map_or(0, |at| at.end());
+                let range = op.range().map_or(0, evenkeel_types::ByteRange::end);
                 assert!(range <= VOLUME_BYTES, "operations stay within their volume");
                 let len = match op {
                     BlockOp::Read { at } => at.len as usize,

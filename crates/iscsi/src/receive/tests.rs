@@ -14,7 +14,7 @@ struct Collect {
 impl Sink for Collect {
     type Error = FrameError;
     fn header(&mut self, header: &Header) -> Result<Placement, FrameError> {
-        if header.data_len() % 2 == 0 {
+        if header.data_len().is_multiple_of(2) {
             return Ok(Placement::Whole);
         }
         Ok(Placement::Into { buf: AlignedBuf::zeroed(header.data_len() + 7), at: 7 })

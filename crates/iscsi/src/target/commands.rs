@@ -1,7 +1,7 @@
 //! SCSI commands from their header to their operations.
 
 use super::action::{Action, CloseReason, TaskId};
-use super::config::{DATA_IN_BYTES_MAX, DATA_OUT_BYTES_MAX};
+use super::config::DATA_IN_BYTES_MAX;
 use super::core::{Core, Current};
 use super::data_out::{Collected, Piece};
 use super::task::{Step, Task, Tasks};
@@ -48,7 +48,7 @@ impl Core {
             if in_window {
                 self.window.close();
             }
-            self.respond(&task, Response::status(Status::TaskSetFull));
+            self.respond(&task, &Response::status(Status::TaskSetFull));
             return Placement::Discard;
         }
         let bidirectional = reads && writes || header.ahs.bidirectional_read_len.is_some();
@@ -73,32 +73,27 @@ impl Core {
                 task.wanted_out = len;
                 let want = len.min(task.expected_out);
                 let offset = then.write_range().map_or(0, |range| range.offset);
-                task.out.expect(want, offset);
+                let has_room = if !Collected::needs_room(want, &self.parameters) {
+                    true
+                } else if self.waiting_for_out.is_empty() && self.out_room.take(want as usize) {
+                    task.out_room = want as usize;
+                    true
+                } else {
+                    false
+                };
+                task.out.expect(want, offset, has_room);
                 Step::Collecting(then)
             }
         };
     }
 
     /// Adds the task and says where its immediate data goes.
-    fn place_immediate(&mut self, mut task: Task, header: &Header) -> Placement {
-        let unsolicited = task.out.is_open();
-        let needed = task.wanted_out.min(task.expected_out) as usize;
-        let has_room = self.out_room == 0 || self.out_room + needed <= DATA_OUT_BYTES_MAX;
-        let mut waits = false;
-        if matches!(task.step, Step::Collecting(_)) {
-            if has_room && self.waiting.is_empty() {
-                task.out_room = needed;
-                self.out_room += needed;
-            } else if unsolicited {
-                task.step = Step::Ready(Response::status(Status::TaskSetFull));
-            } else {
-                waits = needed > 0;
-            }
-        }
+    fn place_immediate(&mut self, task: Task, header: &Header) -> Placement {
         let collecting = matches!(task.step, Step::Collecting(_));
+        let waits = collecting && !task.out.has_room();
         let id = self.tasks.insert(task);
         if waits {
-            self.waiting.push_back(id);
+            self.waiting_for_out.push_back(id);
         }
         self.current = Current::Task(id);
         self.place_data(id, header, collecting)
@@ -202,9 +197,6 @@ impl Core {
     }
 
     fn send_r2ts(&mut self, id: TaskId) {
-        if self.waiting.contains(&id) {
-            return;
-        }
         let parameters = self.parameters;
         loop {
             let Some(task) = self.tasks.get_mut(id) else { return };
@@ -252,15 +244,15 @@ impl Core {
         let Some(task) = self.tasks.get_mut(id) else { return };
         let Step::Waiting(command) = &task.step else { return };
         let needed = command.expected_data_in as usize;
-        let is_first = self.waiting.front().is_none_or(|first| *first == id);
+        let is_first = self.waiting_for_in.front().is_none_or(|first| *first == id);
         if needed > 0 && (!is_first || pending > 0 && pending + needed > DATA_IN_BYTES_MAX) {
-            if !self.waiting.contains(&id) {
-                self.waiting.push_back(id);
+            if !self.waiting_for_in.contains(&id) {
+                self.waiting_for_in.push_back(id);
             }
             return;
         }
-        if self.waiting.front() == Some(&id) {
-            self.waiting.pop_front();
+        if self.waiting_for_in.front() == Some(&id) {
+            self.waiting_for_in.pop_front();
         }
         task.in_room = needed;
         self.in_room += needed;
@@ -284,25 +276,27 @@ impl Core {
 
     /// Tries again the tasks that wait for room, in order.
     pub(super) fn serve_waiting(&mut self, now: Time) {
-        while let Some(id) = self.waiting.front().copied() {
-            let Some(task) = self.tasks.get_mut(id) else {
-                self.waiting.pop_front();
-                continue;
-            };
-            if matches!(task.step, Step::Collecting(_)) {
-                let needed = task.wanted_out.min(task.expected_out) as usize;
-                if self.out_room > 0 && self.out_room + needed > DATA_OUT_BYTES_MAX {
-                    return;
+        while let Some(id) = self.waiting_for_out.front().copied() {
+            if let Some(task) = self.tasks.get_mut(id)
+                && matches!(task.step, Step::Collecting(_))
+            {
+                let want = task.wanted_out.min(task.expected_out) as usize;
+                if !self.out_room.take(want) {
+                    break;
                 }
-                task.out_room = needed;
-                self.out_room += needed;
-                self.waiting.pop_front();
-                self.advance(now, id);
-            } else {
-                self.advance(now, id);
-                if self.waiting.front() == Some(&id) {
-                    return;
-                }
+                task.out_room = want;
+                task.out.grant_room();
+            }
+            self.waiting_for_out.pop_front();
+            self.advance(now, id);
+        }
+        while let Some(id) = self.waiting_for_in.front().copied() {
+            self.advance(now, id);
+            if self.tasks.get(id).is_some_and(|task| matches!(task.step, Step::Waiting(_))) {
+                break;
+            }
+            if self.waiting_for_in.front() == Some(&id) {
+                self.waiting_for_in.pop_front();
             }
         }
     }
@@ -354,7 +348,7 @@ impl Core {
     /// Takes a task out, with all that was set aside for it.
     pub(super) fn remove_task(&mut self, id: TaskId) -> Option<Task> {
         let task = self.tasks.remove(id)?;
-        self.out_room -= task.out_room;
+        self.out_room.give_back(task.out_room);
         self.in_room -= task.in_room;
         if task.in_window {
             self.window.close();
@@ -367,7 +361,7 @@ impl Core {
         let Step::Ready(response) = std::mem::replace(&mut task.step, Step::Ready(Response::good())) else {
             return;
         };
-        self.respond(&task, response);
+        self.respond(&task, &response);
         self.serve_waiting(now);
     }
 }

@@ -11,7 +11,9 @@ use std::time::Duration;
 pub const COMMAND_WINDOW: u32 = 128;
 /// Tasks of a connection at most; immediate commands may go beyond the window up to here.
 pub const TASKS_MAX: usize = COMMAND_WINDOW as usize + 32;
-/// Bytes of Data-Out buffers of a connection at most. A command alone may have more; no R2T is sent without room.
+/// Bytes of Data-Out buffers of a connection at most, for commands that write more than FirstBurstLength: without room
+/// they get no R2T. A command alone may have more. What may come unasked is on top: FirstBurstLength for each of
+/// [`TASKS_MAX`] commands.
 pub const DATA_OUT_BYTES_MAX: usize = 16 << 20;
 /// Bytes of read data of a connection at most, asked for or not yet sent. A command alone may have more.
 pub const DATA_IN_BYTES_MAX: usize = 16 << 20;

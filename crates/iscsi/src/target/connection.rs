@@ -2,7 +2,7 @@
 
 use super::action::{Action, CloseReason, ManagementId, ManagementScope, TaskId};
 use super::config::{OUTPUT_PDUS_MAX, TargetConfig, TargetPorts};
-use super::core::{Core, Current, State};
+use super::core::{Core, Current, OutRoom, State};
 use super::full_feature::Intake;
 use super::info::{MemoryUsage, SessionFacts, SessionInfo};
 use super::liveness::Liveness;
@@ -47,8 +47,9 @@ impl Connection {
             stat_sn: STAT_SN_FIRST,
             window: Window::new(0),
             tasks: Tasks::default(),
-            waiting: VecDeque::new(),
-            out_room: 0,
+            waiting_for_out: VecDeque::new(),
+            waiting_for_in: VecDeque::new(),
+            out_room: OutRoom::default(),
             in_room: 0,
             management: Vec::new(),
             managements_sent: 0,
@@ -198,7 +199,7 @@ impl Connection {
         MemoryUsage {
             tasks: self.core.tasks.len(),
             held_bytes: self.core.window.held_bytes(),
-            data_out_bytes: self.core.out_room,
+            data_out_bytes: self.core.out_room.used(),
             data_in_bytes: self.core.in_room + self.core.output.payload_bytes(),
             output_pdus: self.core.output.pdus(),
         }

@@ -2,7 +2,7 @@
 //! rejects, and the end.
 
 use super::action::{Action, CloseReason};
-use super::config::{FLUSH_TIMEOUT, NexusName, TargetConfig};
+use super::config::{DATA_OUT_BYTES_MAX, FLUSH_TIMEOUT, NexusName, TargetConfig};
 use super::liveness::Liveness;
 use super::login::Login;
 use super::management::PendingManagement;
@@ -51,6 +51,30 @@ pub(super) enum Current {
     Held(u32),
 }
 
+/// Bytes set aside for large Data-Out buffers.
+#[derive(Debug, Default)]
+pub(super) struct OutRoom(usize);
+
+impl OutRoom {
+    /// Sets bytes aside if there is room. A command alone has room whatever its size.
+    pub(super) fn take(&mut self, bytes: usize) -> bool {
+        let has_room = self.0 == 0 || self.0 + bytes <= DATA_OUT_BYTES_MAX;
+        if has_room {
+            self.0 += bytes;
+        }
+        has_room
+    }
+
+    pub(super) fn give_back(&mut self, bytes: usize) {
+        assert!(bytes <= self.0, "only what was taken is given back");
+        self.0 -= bytes;
+    }
+
+    pub(super) const fn used(&self) -> usize {
+        self.0
+    }
+}
+
 /// Everything but the receiving half.
 #[derive(Debug)]
 pub(super) struct Core {
@@ -61,10 +85,11 @@ pub(super) struct Core {
     pub(super) stat_sn: u32,
     pub(super) window: Window,
     pub(super) tasks: Tasks,
-    /// Tasks that wait for room, in order.
-    pub(super) waiting: VecDeque<TaskId>,
-    /// Bytes set aside for Data-Out buffers.
-    pub(super) out_room: usize,
+    /// Tasks that wait for room for their Data-Out, in order.
+    pub(super) waiting_for_out: VecDeque<TaskId>,
+    /// Tasks that wait for room for what they read, in order.
+    pub(super) waiting_for_in: VecDeque<TaskId>,
+    pub(super) out_room: OutRoom,
     /// Bytes set aside for data that is being read.
     pub(super) in_room: usize,
     pub(super) management: Vec<PendingManagement>,

@@ -55,6 +55,8 @@ pub(super) struct Collected {
     asked: u32,
     r2ts_sent: u32,
     buf: Option<AlignedBuf>,
+    /// Bytes that the buffer is made for: all that is wanted, or before there is room only what may come unsolicited.
+    capacity: u32,
     /// Offset of the data in the buffer, so that data for an aligned place of a volume is aligned in memory.
     skew: usize,
     failed: Option<Sense>,
@@ -76,15 +78,45 @@ impl Collected {
         collected
     }
 
-    /// The command needs this many bytes, for a place with this offset in its volume.
-    pub(super) fn expect(&mut self, want: u32, offset: u64) {
+    /// The command needs this many bytes, for a place with this offset in its volume. Without room for a whole buffer
+    /// (see [`Self::needs_room`]), only what may come unsolicited is taken, and nothing is asked for.
+    pub(super) fn expect(&mut self, want: u32, offset: u64, has_room: bool) {
         self.want = want;
+        self.capacity = if has_room { want } else { want.min(self.unsolicited_max) };
         self.skew = (offset % BUFFER_ALIGNMENT as u64) as usize;
     }
 
-    /// Bytes of the buffer for all of the data.
-    pub(super) const fn buffer_bytes(want: u32, skew: usize) -> usize {
-        want as usize + skew
+    /// Whether this many bytes are more than what every command may have (FirstBurstLength).
+    pub(super) const fn needs_room(want: u32, parameters: &Parameters) -> bool {
+        want > parameters.first_burst
+    }
+
+    /// There is room for a whole buffer now.
+    pub(super) fn grant_room(&mut self) {
+        self.capacity = self.want;
+        if let Some(buf) = self.buf.take() {
+            self.keep(buf);
+        }
+    }
+
+    /// Whether a buffer for all of the data may be had.
+    pub(super) const fn has_room(&self) -> bool {
+        self.capacity == self.want
+    }
+
+    const fn buffer_bytes(&self) -> usize {
+        self.capacity as usize + self.skew
+    }
+
+    /// Keeps the buffer, or a larger copy of it if there is room now and was not when it was made.
+    fn keep(&mut self, buf: AlignedBuf) {
+        if buf.len() >= self.buffer_bytes() {
+            self.buf = Some(buf);
+            return;
+        }
+        let mut whole = AlignedBuf::zeroed(self.buffer_bytes());
+        whole[..buf.len()].copy_from_slice(&buf);
+        self.buf = Some(whole);
     }
 
     /// Why the command fails for its data, if it does.
@@ -166,12 +198,12 @@ impl Collected {
     /// Takes the next bytes. What is not wanted is dropped.
     pub(super) fn place(&mut self, data: &[u8]) {
         let at = self.skew + self.received as usize;
-        let keep = data.len().min(self.want.saturating_sub(self.received) as usize);
+        let keep = data.len().min(self.capacity.saturating_sub(self.received) as usize);
         self.received += data.len() as u32;
         if keep == 0 {
             return;
         }
-        let whole = Self::buffer_bytes(self.want, self.skew);
+        let whole = self.buffer_bytes();
         if self.buf.is_none() && at == 0 && keep == whole {
             self.buf = Some(AlignedBuf::copy_of(&data[..keep]));
             return;
@@ -184,10 +216,10 @@ impl Collected {
     /// them are wanted. It comes back by [`Self::give_back`].
     pub(super) fn lend(&mut self, len: u32) -> Option<(AlignedBuf, usize)> {
         let end = self.received.checked_add(len)?;
-        if end > self.want {
+        if end > self.capacity {
             return None;
         }
-        let whole = Self::buffer_bytes(self.want, self.skew);
+        let whole = self.buffer_bytes();
         let buf = self.buf.take().unwrap_or_else(|| AlignedBuf::zeroed(whole));
         Some((buf, self.skew + self.received as usize))
     }
@@ -195,7 +227,7 @@ impl Collected {
     /// Takes the buffer back with `len` more bytes in it.
     pub(super) fn give_back(&mut self, buf: AlignedBuf, len: u32) {
         assert!(self.buf.is_none(), "the buffer was lent");
-        self.buf = Some(buf);
+        self.keep(buf);
         self.received += len;
     }
 
@@ -211,6 +243,7 @@ impl Collected {
         if self.arriving
             || self.unsolicited_open
             || self.failed.is_some()
+            || !self.has_room()
             || self.asked >= self.want
             || open >= parameters.max_outstanding_r2t.min(R2TS_OPEN_MAX)
         {

@@ -54,7 +54,7 @@ pub struct MemoryUsage {
     pub tasks: usize,
     /// Bytes of PDUs that came before their turn.
     pub held_bytes: usize,
-    /// Bytes of Data-Out buffers.
+    /// Bytes set aside for Data-Out buffers of commands that write more than FirstBurstLength.
     pub data_out_bytes: usize,
     /// Bytes of data that is being read or waits to be sent.
     pub data_in_bytes: usize,

@@ -289,7 +289,7 @@ impl Core {
             portal_group_tag: self.config.portal_group_tag,
         };
         match ports.open_session(&nexus) {
-            Opening::Full => return Err(LoginStatus::OUT_OF_RESOURCES.into()),
+            Opening::Full => Err(LoginStatus::OUT_OF_RESOURCES.into()),
             Opening::Wait => {
                 self.registered = Some(nexus);
                 login.waiting = Some((*request, answer));

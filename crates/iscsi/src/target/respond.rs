@@ -29,7 +29,7 @@ impl Residual {
 
 impl Core {
     /// Answers a command that is no task any more.
-    pub(super) fn respond(&mut self, task: &Task, response: Response) {
+    pub(super) fn respond(&mut self, task: &Task, response: &Response) {
         let available = u32::try_from(response.data_in.len()).unwrap_or(u32::MAX);
         let residual = if task.expected_out > 0 || task.wanted_out > 0 {
             Residual::new(task.wanted_out, task.expected_out)
@@ -45,7 +45,7 @@ impl Core {
         };
         self.facts.bytes_read += u64::from(sends);
         if !with_data {
-            self.send_status(task, &response, residual, pdus);
+            self.send_status(task, response, residual, pdus);
         }
     }
 

@@ -47,7 +47,7 @@ pub(crate) struct Ports {
 impl Ports {
     pub(crate) fn new() -> Self {
         let config = LunConfig::new(VolumeId(1), "v1", DISK_BYTES as u64, [7; 16], TARGET);
-        let unit = Arc::new(LogicalUnit::new(config).unwrap());
+        let unit = Arc::new(LogicalUnit::new(config).expect("the volume is well-formed"));
         let address = vec!["127.0.0.1:3260,1".to_owned(), "127.0.0.1:3261,2".to_owned()];
         let targets = vec![DiscoveredTarget { name: TARGET.to_owned(), addresses: address }];
         Self {
@@ -280,7 +280,7 @@ impl Pair {
     }
 
     pub(crate) fn submit(&mut self, cdb: [u8; 16], transfer: Transfer) -> RequestId {
-        self.initiator.submit(Command { lun: 0, cdb, transfer }).unwrap()
+        self.initiator.submit(Command { lun: 0, cdb, transfer }).expect("the window is open")
     }
 
     /// Sends a command and waits for its end.

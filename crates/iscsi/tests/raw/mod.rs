@@ -59,6 +59,8 @@ pub(crate) struct Raw {
     pub(crate) closed: Option<CloseReason>,
     pub(crate) cmd_sn: u32,
     pub(crate) itt: u32,
+    /// Bytes of a data digest in what the target sends.
+    pub(crate) digest_len: usize,
 }
 
 impl Raw {
@@ -70,7 +72,7 @@ impl Raw {
         let lun = LunConfig::new(VolumeId(1), "v1", 16 << 20, [7; 16], TARGET);
         let address = vec!["127.0.0.1:3260,1".to_owned(), "127.0.0.1:3261,2".to_owned()];
         let ports = Ports {
-            unit: Arc::new(LogicalUnit::new(lun).unwrap()),
+            unit: Arc::new(LogicalUnit::new(lun).expect("the volume is well-formed")),
             sessions: Sessions::default(),
             connection: ConnectionId(1),
             elsewhere: Lookup::NotFound,
@@ -88,6 +90,7 @@ impl Raw {
             closed: None,
             cmd_sn: 1,
             itt: 100,
+            digest_len: 0,
         }
     }
 
@@ -104,6 +107,9 @@ impl Raw {
         let answers = self.login(flags::TRANSIT | 0x07, &keys);
         assert_eq!(status_of(&answers[0]), 0, "{answers:?}");
         assert_eq!(answers[0].0.flags, flags::TRANSIT | 0x07);
+        if extra.contains(&("DataDigest", "CRC32C")) {
+            self.digest_len = 4;
+        }
         let answers = self.command([0; 16], flags::FINAL, 0, &[]);
         assert_eq!(answers[0].0.specific[1], 2, "a new nexus has a unit attention");
     }
@@ -158,7 +164,7 @@ impl Raw {
             let used = self.target.transmit(&mut slices);
             let part: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.to_vec()).collect();
             if part.is_empty() {
-                return split(&bytes);
+                return split(&bytes, self.digest_len);
             }
             self.target.transmitted(self.now, part.len());
             bytes.extend_from_slice(&part);
@@ -239,13 +245,14 @@ impl Raw {
     }
 }
 
-fn split(mut bytes: &[u8]) -> Vec<Answer> {
+fn split(mut bytes: &[u8], digest_len: usize) -> Vec<Answer> {
     let mut answers = Vec::new();
     while let Some((first, rest)) = bytes.split_first_chunk::<BHS_BYTES>() {
         let bhs = Bhs::new(*first);
         let len = bhs.data_segment_len.get() as usize;
         answers.push((bhs, rest[..len].to_vec()));
-        bytes = &rest[len.next_multiple_of(4)..];
+        let digest_len = if len == 0 { 0 } else { digest_len };
+        bytes = &rest[len.next_multiple_of(4) + digest_len..];
     }
     answers
 }
@@ -258,7 +265,7 @@ pub(crate) fn status_of(answer: &Answer) -> u16 {
 }
 
 pub(crate) fn text_of(answer: &Answer) -> String {
-    String::from_utf8(answer.1.clone()).unwrap()
+    String::from_utf8(answer.1.clone()).expect("text is UTF-8")
 }
 
 /// Sense key, code and qualifier of a SCSI response.
@@ -269,7 +276,7 @@ pub(crate) fn sense_of(answer: &Answer) -> (u8, u8, u8) {
 }
 
 pub(crate) fn kinds(answers: &[Answer]) -> Vec<Opcode> {
-    answers.iter().map(|(bhs, _)| bhs.kind().unwrap()).collect()
+    answers.iter().map(|(bhs, _)| bhs.kind().expect("the target sends known PDUs")).collect()
 }
 
 pub(crate) fn write10(lba: u32, blocks: u16) -> [u8; 16] {
