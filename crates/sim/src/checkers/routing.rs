@@ -1,0 +1,243 @@
+//! Who may serve what: the directory decides, and this judge follows it as it is, not as the servers see it.
+//!
+//! * The epoch of an extent never falls, and neither does the epoch that a server accepted for it, across its crashes.
+//! * A version of an epoch is given by the owner of that epoch and by nobody else; every other server that applies it
+//!   got it from there.
+//! * A copy is given up only by a server that the directory, by then, counts neither as replica nor as target, or in a
+//!   deleted volume.
+//! * At rest exactly the routed server holds an extent's data.
+
+use super::Violation;
+use evenkeel_meta::{Batch, Route, View};
+use evenkeel_types::store_op::InventoryEntry;
+use evenkeel_types::{Epoch, ExtentId, ServerId, Version};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// See the module's head.
+pub(crate) struct Routing {
+    truth: View,
+    /// Owner by epoch, for every epoch that an extent ever had.
+    owners: BTreeMap<ExtentId, BTreeMap<Epoch, ServerId>>,
+    /// The highest epoch whose acceptance a server has reported durable.
+    accepted: BTreeMap<(ServerId, ExtentId), Epoch>,
+    /// Versions that an owner gave.
+    given: BTreeSet<(ExtentId, Version)>,
+    /// Completed moves: extents and their new owners, in order.
+    moved: u64,
+}
+
+/// What a revision changed that the simulator wants to know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Moved {
+    /// Which extent.
+    pub(crate) extent: ExtentId,
+    /// To where.
+    pub(crate) to: ServerId,
+}
+
+impl Routing {
+    pub(crate) fn new(truth: View) -> Result<Self, Violation> {
+        let mut routing = Self {
+            truth,
+            owners: BTreeMap::new(),
+            accepted: BTreeMap::new(),
+            given: BTreeSet::new(),
+            moved: 0,
+        };
+        routing.note_routes()?;
+        Ok(routing)
+    }
+
+    /// The route of an extent as the directory has it.
+    pub(crate) fn route(&self, extent: ExtentId) -> Option<Route> {
+        self.truth.route(extent)
+    }
+
+    pub(crate) const fn moves(&self) -> u64 {
+        self.moved
+    }
+
+    /// All extents of all volumes.
+    pub(crate) fn extents(&self) -> Vec<ExtentId> {
+        let of = |(volume, extents): (_, u32)| (0..extents).map(move |index| ExtentId { volume, index });
+        self.truth.volumes().map(|(volume, kept)| (volume, kept.record.extents())).flat_map(of).collect()
+    }
+
+    /// The directory took a transaction.
+    pub(crate) fn revision(&mut self, batch: &Batch) -> Result<Vec<Moved>, Violation> {
+        let before: BTreeMap<ExtentId, Option<ServerId>> = self
+            .extents()
+            .into_iter()
+            .map(|extent| (extent, self.route(extent).and_then(|r| r.owner())))
+            .collect();
+        let applied = self.truth.apply(batch);
+        applied.map_err(|error| {
+            Violation::new("routing", None, format!("the directory's history breaks: {error}"))
+        })?;
+        self.note_routes()?;
+        let mut moved = Vec::new();
+        for (extent, owner) in before {
+            let to = self.route(extent).and_then(|route| route.owner());
+            if let Some(to) = to.filter(|to| owner.is_some_and(|owner| owner != *to)) {
+                self.moved += 1;
+                moved.push(Moved { extent, to });
+            }
+        }
+        Ok(moved)
+    }
+
+    fn note_routes(&mut self) -> Result<(), Violation> {
+        for extent in self.extents() {
+            let Some(route) = self.route(extent) else { continue };
+            let owners = self.owners.entry(extent).or_default();
+            if let Some((last, _)) = owners.last_key_value()
+                && *last > route.epoch
+            {
+                let what = format!("the epoch fell from {last} to {}", route.epoch);
+                return Err(Violation::new("routing", extent, what));
+            }
+            let Some(owner) = route.owner() else { continue };
+            let known = *owners.entry(route.epoch).or_insert(owner);
+            if known != owner {
+                let what = format!("epoch {} has two owners, {known} and {owner}", route.epoch);
+                return Err(Violation::new("routing", extent, what));
+            }
+        }
+        Ok(())
+    }
+
+    /// A server tells its store to apply a version that it did not get from another one.
+    pub(crate) fn given(
+        &mut self,
+        by: ServerId,
+        extent: ExtentId,
+        version: Version,
+    ) -> Result<(), Violation> {
+        let owner = self.owners.get(&extent).and_then(|owners| owners.get(&version.epoch));
+        if owner != Some(&by) && !self.given.contains(&(extent, version)) {
+            let what = match owner {
+                Some(owner) => {
+                    format!(
+                        "{by} applies version {version}, which the owner of that epoch, {owner}, never gave"
+                    )
+                }
+                None => format!("{by} applies version {version} of an epoch that the extent never had"),
+            };
+            return Err(Violation::new("routing", extent, what));
+        }
+        if owner == Some(&by) {
+            self.given.insert((extent, version));
+        }
+        Ok(())
+    }
+
+    /// A server sends a version to a copy: it must be the owner of the epoch that it sends in.
+    pub(crate) fn sent(
+        &mut self,
+        by: ServerId,
+        extent: ExtentId,
+        epoch: Epoch,
+        version: Version,
+    ) -> Result<(), Violation> {
+        let owner = self.owners.get(&extent).and_then(|owners| owners.get(&epoch));
+        if owner != Some(&by) {
+            let what = format!("{by} sends version {version} in epoch {epoch}, which {owner:?} owns");
+            return Err(Violation::new("routing", extent, what));
+        }
+        if version.epoch == epoch {
+            self.given.insert((extent, version));
+        }
+        Ok(())
+    }
+
+    /// A store reported an epoch as accepted for good.
+    pub(crate) fn accepted(&mut self, by: ServerId, extent: ExtentId, epoch: Epoch) -> Result<(), Violation> {
+        let known = self.accepted.entry((by, extent)).or_insert(epoch);
+        if *known > epoch {
+            let what = format!("{by} had accepted epoch {known}, and says {epoch} now");
+            return Err(Violation::new("routing", extent, what));
+        }
+        *known = epoch;
+        Ok(())
+    }
+
+    /// The record of a deleted volume's extent is gone for good.
+    pub(crate) fn forgotten(&mut self, by: ServerId, extent: ExtentId) {
+        self.accepted.remove(&(by, extent));
+    }
+
+    /// A server gives a copy up.
+    pub(crate) fn freed(&self, by: ServerId, extent: ExtentId) -> Result<(), Violation> {
+        if self.truth.tombstone(extent.volume).is_some() {
+            return Ok(());
+        }
+        let refuse = |what: String| Err(Violation::new("routing", extent, what));
+        let Some(route) = self.route(extent) else {
+            return refuse(format!("{by} gives up a copy of an extent without a route"));
+        };
+        if route.replicas.contains(&by) {
+            return refuse(format!(
+                "{by} gives up a copy that the directory routes to it in epoch {}",
+                route.epoch
+            ));
+        }
+        // A target that never heard of the move may still free what an earlier one left; one that was attached may not.
+        let accepted = self.accepted.get(&(by, extent)).copied().unwrap_or(Epoch::ZERO);
+        if route.names(by) && accepted >= route.epoch {
+            return refuse(format!(
+                "{by}, target of a move and attached in epoch {accepted}, gives up its copy"
+            ));
+        }
+        Ok(())
+    }
+
+    /// With nothing under way, what the stores hold is what the directory says. How many extents have data.
+    pub(crate) fn at_rest(
+        &self,
+        inventories: &BTreeMap<ServerId, Vec<InventoryEntry>>,
+    ) -> Result<u64, Violation> {
+        let mut holders: BTreeMap<ExtentId, Vec<ServerId>> = BTreeMap::new();
+        for (server, entries) in inventories {
+            for entry in entries {
+                if entry.has_data {
+                    holders.entry(entry.extent).or_default().push(*server);
+                } else if entry.units > 0 {
+                    let what = format!("{server} keeps {} units of a copy that it gave up", entry.units);
+                    return Err(Violation::new("routing", entry.extent, what));
+                }
+                let route = self.route(entry.extent);
+                if let Some(route) = route.filter(|route| route.epoch < entry.accepted) {
+                    let what =
+                        format!("{server} accepted {}, the directory is at {}", entry.accepted, route.epoch);
+                    return Err(Violation::new("routing", entry.extent, what));
+                }
+            }
+        }
+        for extent in self.extents() {
+            let Some(route) = self.route(extent) else { continue };
+            if route.intent.is_some() {
+                return Err(Violation::new(
+                    "routing",
+                    extent,
+                    "an intent stays though nothing is in its way".into(),
+                ));
+            }
+            let owner = route.owner().into_iter().collect::<Vec<_>>();
+            let found = holders.remove(&extent).unwrap_or_default();
+            // An extent that was never written and never moved needs no copy anywhere.
+            let is_fresh = found.is_empty() && route.entry_revision.is_none();
+            if found != owner && !is_fresh {
+                let what = format!("the directory routes it to {owner:?}, and {found:?} hold data");
+                return Err(Violation::new("routing", extent, what));
+            }
+        }
+        match holders.first_key_value() {
+            None => Ok(self.extents().len() as u64),
+            Some((extent, found)) => Err(Violation::new(
+                "routing",
+                *extent,
+                format!("{found:?} hold data of an extent that does not exist"),
+            )),
+        }
+    }
+}

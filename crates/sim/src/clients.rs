@@ -1,0 +1,278 @@
+//! The clients' side of a run: when they ask, what becomes of their sessions, and who judges the answers.
+
+use crate::checkers::Violation;
+use crate::client::gateway::{Answer, OpenOp};
+use crate::client::workload::Wish;
+use crate::coverage::Row;
+use crate::log::About;
+use crate::world::{Happening, Life, Phase, World};
+use evenkeel_engine::{Event, RequestId};
+use evenkeel_types::geometry::{BLOCK_BYTES, EXTENT_BYTES, SECTOR_BYTES};
+use evenkeel_types::{BlockOutcome, ByteRange, ExtentId, ServerId};
+use std::time::Duration;
+
+/// How long after its host gave it up a request may still take effect: an owner sequences it only while the proof that
+/// its initiator lives is at most 2 s old, to which its time on the way adds, less than the 2 s of silence after which
+/// a connection lapses. With what the clocks are apart.
+const ZOMBIE_MAX: Duration = Duration::from_millis(4400);
+/// A read of the last phase, in bytes.
+const VERIFY_BYTES: u64 = 256 << 10;
+/// Reads of the last phase that are open at once.
+const VERIFY_DEPTH: usize = 12;
+
+impl World<'_> {
+    /// A client asks for its next operation, if it may.
+    pub(crate) fn client_next(&mut self, client: usize) -> Result<(), Violation> {
+        if self.phase != Phase::Faults {
+            return Ok(());
+        }
+        let think = u64::try_from(self.scenario.think.as_micros()).expect("a short time");
+        let delay = self.rng.any_size(think / 8, think * 4);
+        self.clock.after(delay, Happening::ClientNext { client });
+        let (gateway, depth) = (self.clients[client].gateway, self.clients[client].depth);
+        let busy = self.clients[client].open.len() >= depth;
+        let server = &self.servers[&gateway];
+        let away = server.running.is_none() || server.asleep_until(self.now()).is_some();
+        if busy || away {
+            return Ok(());
+        }
+        self.clients[client].is_alive = true;
+        let volume = *self.rng.pick(&self.volumes);
+        let focus: Vec<ExtentId> =
+            self.motion.extents().filter(|extent| extent.volume == volume.id).collect();
+        let (wish, at) = self.workload.next(volume, &focus);
+        self.ask(client, wish, volume.id, at)
+    }
+
+    fn ask(
+        &mut self,
+        client: usize,
+        wish: Wish,
+        volume: evenkeel_types::VolumeId,
+        at: ByteRange,
+    ) -> Result<(), Violation> {
+        self.next_op += 1;
+        self.next_request += 1;
+        let (number, id) = (self.next_op, RequestId(self.next_request));
+        let (op, request) = OpenOp::begin(number, wish, volume, at, &mut self.registers);
+        let gateway = self.clients[client].gateway;
+        self.note(
+            About::Extent(ExtentId { volume, index: (at.offset / u64::from(EXTENT_BYTES)) as u32 }),
+            format_args!(
+                "client {client} asks {gateway} {number} {wish:?} {}+{} of {volume}",
+                at.offset, at.len
+            ),
+        );
+        self.clients[client].open.insert(id, op);
+        self.tell(gateway, Event::Request { id, volume, op: request })
+    }
+
+    /// A gateway has an answer; it is on its way.
+    pub(crate) fn completed(&mut self, server: ServerId, id: RequestId, outcome: BlockOutcome) {
+        let life = self.servers[&server].life();
+        let owner = self.clients.iter().position(|client| client.open.contains_key(&id));
+        if let Some(client) = owner {
+            let delay = self.rng.micros(20, 200);
+            self.clock.after(delay, Happening::Answered { life, client, id, outcome });
+        }
+    }
+
+    pub(crate) fn answered(
+        &mut self,
+        life: Life,
+        client: usize,
+        id: RequestId,
+        outcome: BlockOutcome,
+    ) -> Result<(), Violation> {
+        if self.servers[&life.server].life() != life {
+            return Ok(());
+        }
+        let Some(op) = self.clients[client].open.remove(&id) else { return Ok(()) };
+        let late = self.now() + ZOMBIE_MAX;
+        let answer = op.answered(outcome, &mut self.registers, late)?;
+        self.note(
+            About::Extent(op.first_extent()),
+            format_args!("client {client} has answer {} {answer:?}", op.number),
+        );
+        if self.phase == Phase::Faults {
+            self.tally.operations += 1;
+        }
+        self.count_answer(&op, answer);
+        self.judge_answer(&op, answer)
+    }
+
+    fn count_answer(&mut self, op: &OpenOp, answer: Answer) {
+        let row = match answer {
+            Answer::Done(Wish::Read) => Row::Reads,
+            Answer::Done(Wish::Write) => Row::Writes,
+            Answer::Done(Wish::Zero) => Row::Zeros,
+            Answer::Done(Wish::Exchange) => Row::Exchanges,
+            Answer::Miscompare => Row::Miscompares,
+            Answer::Busy => Row::Busy,
+            Answer::NoSpace => Row::NoSpace,
+            Answer::Unknown => Row::Unknown,
+            Answer::Medium { .. } => Row::MediumError,
+            Answer::Aborted => Row::Cancelled,
+        };
+        self.coverage.count(row);
+        self.coverage.add(Row::SectorsChecked, u64::from(op.at.len / SECTOR_BYTES));
+        self.coverage.add(Row::CrossExtent, op.crosses_extents().into());
+        let block = u64::from(BLOCK_BYTES);
+        let is_part = !op.at.offset.is_multiple_of(block) || !op.at.end().is_multiple_of(block);
+        self.coverage.add(Row::SubBlock, u64::from(op.is_write() && is_part));
+    }
+
+    /// Errors need a cause.
+    fn judge_answer(&mut self, op: &OpenOp, answer: Answer) -> Result<(), Violation> {
+        let wrong = |what: String| Err(Violation::new("client", op.first_extent(), what));
+        match answer {
+            Answer::Medium { offset } => {
+                let extent = (offset / u64::from(EXTENT_BYTES)) as u32;
+                let block = (offset % u64::from(EXTENT_BYTES) / u64::from(BLOCK_BYTES)) as u16;
+                let extent = ExtentId { volume: op.volume, index: extent };
+                if !self.bad_blocks.contains(&(extent, block)) {
+                    return wrong(format!(
+                        "operation {} has a medium error at {offset}, where no store found damage",
+                        op.number
+                    ));
+                }
+            }
+            Answer::NoSpace if op.wish == Wish::Read => {
+                return wrong(format!("read {} was refused for want of space", op.number));
+            }
+            Answer::NoSpace if !self.scenario.is_full => {
+                return wrong(format!(
+                    "operation {} was refused for want of space, and there is space",
+                    op.number
+                ));
+            }
+            Answer::Busy | Answer::Unknown
+                if !matches!(self.phase, Phase::Faults | Phase::Healing { .. }) =>
+            {
+                return wrong(format!(
+                    "operation {} ended with {answer:?} though nothing was in its way",
+                    op.number
+                ));
+            }
+            Answer::Aborted
+                if self.clients.iter().all(|client| client.is_alive) && self.phase != Phase::Faults =>
+            {
+                return wrong(format!("operation {} was aborted, and nobody asked for it", op.number));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A gateway wants to know whether the initiator of a request still lives.
+    pub(crate) fn prove(&mut self, server: ServerId, id: RequestId) {
+        let life = self.servers[&server].life();
+        let Some(client) = self.clients.iter().position(|client| client.open.contains_key(&id)) else {
+            return;
+        };
+        self.coverage.count(Row::Proofs);
+        let delay = self.rng.any_size(50, 50_000);
+        self.clock.after(delay, Happening::Proof { life, client, id });
+    }
+
+    pub(crate) fn proof(&mut self, life: Life, client: usize, id: RequestId) -> Result<(), Violation> {
+        let asked = self.servers[&life.server].life() == life && self.clients[client].open.contains_key(&id);
+        if asked { self.tell(life.server, Event::Proof { id }) } else { Ok(()) }
+    }
+
+    /// A client vanishes: for it, everything open is lost; its gateway notices a little later.
+    pub(crate) fn client_vanishes(&mut self, client: usize, notice: Duration) -> Result<(), Violation> {
+        let gateway = self.clients[client].gateway;
+        let life = self.servers[&gateway].life();
+        let late = self.now() + ZOMBIE_MAX;
+        self.clients[client].is_alive = false;
+        let open = std::mem::take(&mut self.clients[client].open);
+        self.note(About::Group, format_args!("client {client} gives its session up"));
+        for (id, op) in open {
+            op.lost(&mut self.registers, late)?;
+            self.clock.after(notice, Happening::Cancel { life, client, id });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn cancel(&mut self, life: Life, _client: usize, id: RequestId) -> Result<(), Violation> {
+        if self.servers[&life.server].life() != life {
+            return Ok(());
+        }
+        self.coverage.count(Row::Cancelled);
+        self.tell(life.server, Event::Cancel { id })
+    }
+
+    /// A gateway has crashed: its clients' operations have no answer any more.
+    pub(crate) fn clients_lose(&mut self, gateway: ServerId) -> Result<(), Violation> {
+        let late = self.now() + ZOMBIE_MAX;
+        for client in 0..self.clients.len() {
+            if self.clients[client].gateway != gateway {
+                continue;
+            }
+            for (_, op) in std::mem::take(&mut self.clients[client].open) {
+                self.coverage.add(Row::LostWithGateway, op.is_write().into());
+                op.lost(&mut self.registers, late)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that was ever touched is to be read again, and its neighbourhood, which must be zeros.
+    pub(crate) fn begin_verifying(&mut self) {
+        self.note(About::Group, format_args!("everything is read again"));
+        self.phase = Phase::Verifying { since: self.now() };
+        let piece = VERIFY_BYTES / u64::from(SECTOR_BYTES);
+        let mut pieces: Vec<u64> = self.registers.touched().map(|sector| sector / piece).collect();
+        pieces.dedup();
+        for first in pieces {
+            let place = crate::client::sector::place_of(first * piece);
+            let volume = self.volumes.iter().position(|volume| volume.id == place.volume);
+            let volume = volume.expect("only volumes that exist were touched");
+            let offset = place.index * u64::from(SECTOR_BYTES);
+            let len = VERIFY_BYTES.min(self.volumes[volume].bytes - offset) as u32;
+            self.to_verify.push((volume, ByteRange::new(offset, len)));
+        }
+    }
+
+    pub(crate) fn verify_more(&mut self) -> Result<(), Violation> {
+        let mut open = self.clients.iter().map(|client| client.open.len()).sum::<usize>();
+        while open < VERIFY_DEPTH {
+            let Some((volume, at)) = self.to_verify.pop() else { break };
+            let client = self.to_verify.len() % self.clients.len();
+            self.verify(client, volume, at)?;
+            open += 1;
+        }
+        if open == 0 {
+            self.registers.expire(evenkeel_types::Time(u64::MAX))?;
+            if let Some(sector) = self.registers.unsettled() {
+                let place = crate::client::sector::place_of(sector);
+                return Err(Violation::new(
+                    "register",
+                    place.extent(),
+                    format!("{place} is not settled at the end"),
+                ));
+            }
+            self.judge_at_rest()?;
+            self.phase = Phase::Over;
+        }
+        Ok(())
+    }
+
+    /// Reads a range; where a block of it is damaged for good, what is around it.
+    fn verify(&mut self, client: usize, volume: usize, at: ByteRange) -> Result<(), Violation> {
+        let id = self.volumes[volume].id;
+        let block = u64::from(BLOCK_BYTES);
+        let is_bad = |offset: u64| {
+            let extent = ExtentId { volume: id, index: (offset / u64::from(EXTENT_BYTES)) as u32 };
+            self.bad_blocks.contains(&(extent, (offset % u64::from(EXTENT_BYTES) / block) as u16))
+        };
+        let offsets = (at.offset..at.end()).step_by(BLOCK_BYTES as usize);
+        if !offsets.clone().any(is_bad) {
+            return self.ask(client, Wish::Read, id, at);
+        }
+        let pieces: Vec<ByteRange> =
+            offsets.map(|offset| ByteRange::new(offset, block.min(at.end() - offset) as u32)).collect();
+        pieces.into_iter().try_for_each(|piece| self.ask(client, Wish::Read, id, piece))
+    }
+}

@@ -1,0 +1,187 @@
+//! What goes wrong, and when.
+
+use crate::checkers::Violation;
+use crate::coverage::Row;
+use crate::log::About;
+use crate::moves::Side;
+use crate::world::{Happening, Phase, World};
+use evenkeel_engine::MoveStage;
+use evenkeel_types::{ExtentId, ServerId};
+use std::time::Duration;
+
+/// Of 1000 stages that moves reach, so many are cut by a crash of the source or the target.
+const CUTS_PER_MILLE: u64 = 30;
+
+/// Something that goes wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    /// A server crashes, any of them.
+    Crash,
+    /// This server crashes.
+    CrashOf(ServerId),
+    /// A connection breaks, or a link is cut for a while.
+    Disconnect,
+    /// A cut link is whole again.
+    Mend((ServerId, ServerId)),
+    /// A server stands still.
+    Pause,
+    /// A client gives its session up.
+    Vanish,
+    /// A disk becomes slow for a while.
+    SlowDisk,
+    /// A block rots.
+    Rot,
+}
+
+impl World<'_> {
+    /// Plans the first fault of each kind.
+    pub(crate) fn plan_faults(&mut self) {
+        for fault in
+            [Fault::Crash, Fault::Disconnect, Fault::Pause, Fault::Vanish, Fault::SlowDisk, Fault::Rot]
+        {
+            self.plan_next(fault);
+        }
+    }
+
+    fn plan_next(&mut self, fault: Fault) {
+        let scenario = &self.scenario;
+        let every = match fault {
+            Fault::Crash => scenario.crash_every,
+            Fault::Disconnect => scenario.disconnect_every,
+            Fault::Pause | Fault::Vanish => scenario.pause_every,
+            Fault::SlowDisk => scenario.slow_disk_every,
+            Fault::Rot => match scenario.rot_every {
+                Some(every) => every,
+                None => return,
+            },
+            Fault::CrashOf(_) | Fault::Mend(_) => return,
+        };
+        let micros = u64::try_from(every.as_micros()).expect("a short time");
+        let delay = self.rng.micros(micros / 4, micros * 7 / 4);
+        self.clock.after(delay, Happening::Fault(fault));
+    }
+
+    pub(crate) fn fault(&mut self, fault: Fault) -> Result<(), Violation> {
+        if let Fault::Mend(pair) = fault {
+            self.net.cut(pair, false);
+            return Ok(());
+        }
+        if self.phase != Phase::Faults {
+            return Ok(());
+        }
+        self.plan_next(fault);
+        let ids: Vec<ServerId> = self.servers.keys().copied().collect();
+        let server = *self.rng.pick(&ids);
+        match fault {
+            Fault::Crash => self.crash_and_return(server),
+            Fault::CrashOf(server) => self.crash(server),
+            Fault::Disconnect => {
+                let pair = *self.rng.pick(&self.net.pairs());
+                if self.rng.chance(200) {
+                    self.coverage.count(Row::LinkCut);
+                    self.net.cut(pair, true);
+                    let whole = self.rng.any_size(100_000, 12_000_000);
+                    self.clock.after(whole, Happening::Fault(Fault::Mend(pair)));
+                }
+                self.break_connection(pair.0, pair.1);
+                Ok(())
+            }
+            Fault::Pause => self.pause(server),
+            Fault::Vanish => {
+                let client = self.rng.below(self.clients.len() as u64) as usize;
+                let notice = self.rng.any_size(100, 3_000_000);
+                self.client_vanishes(client, notice)
+            }
+            Fault::SlowDisk => {
+                self.coverage.count(Row::SlowDisk);
+                let until = self.now() + self.rng.millis(100, 2500);
+                self.server(server).bay.slow_until = until;
+                self.note(About::Group, format_args!("the disk of {server} is slow until {until}"));
+                Ok(())
+            }
+            Fault::Rot => {
+                self.rot(server);
+                Ok(())
+            }
+            Fault::Mend(_) => Ok(()),
+        }
+    }
+
+    /// A server crashes and comes back; often not at once, sometimes only when others have given up waiting for it.
+    pub(crate) fn crash_and_return(&mut self, server: ServerId) -> Result<(), Violation> {
+        if self.rng.chance(500) && self.servers[&server].running.is_some() {
+            // In the middle of whatever it does next.
+            self.server(server).fuse = Some(self.rng.below(4) as u32);
+            let at_latest = self.rng.millis(1, 50);
+            self.clock.after(at_latest, Happening::Fault(Fault::CrashOf(server)));
+            return Ok(());
+        }
+        self.crash(server)
+    }
+
+    /// Plans the return of a server that has crashed just now.
+    pub(crate) fn plan_return(&mut self, server: ServerId) {
+        let delay = match self.rng.below(10) {
+            0..5 => self.rng.any_size(1000, 300_000),
+            5..9 => self.rng.millis(100, 3000),
+            _ => self.rng.millis(3000, 12_000),
+        };
+        self.clock.after(delay, Happening::Start { server });
+    }
+
+    /// A server stands still, as if its process were stopped. Its hosts give their sessions up.
+    fn pause(&mut self, server: ServerId) -> Result<(), Violation> {
+        if self.servers[&server].running.is_none() {
+            return Ok(());
+        }
+        let span = self.rng.any_size(100_000, 6_000_000);
+        let until = self.now() + span;
+        self.note(About::Group, format_args!("{server} stands still until {until}"));
+        self.server(server).sleep_until(until);
+        if span < Duration::from_secs(2) {
+            return Ok(());
+        }
+        self.coverage.count(Row::Pause);
+        for client in 0..self.clients.len() {
+            if self.clients[client].gateway == server {
+                // The cancellations reach the gateway when it goes on.
+                self.client_vanishes(client, Duration::ZERO)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Damages a block that was read lately, so that it is likely to be read again.
+    fn rot(&mut self, server: ServerId) {
+        let server_now = self.server(server);
+        let Some(running) = &server_now.running else { return };
+        let capacity = running.store.capacity_bytes();
+        if let Some(offset) = server_now.bay.rot_somewhere(capacity) {
+            self.coverage.count(Row::BitRot);
+            self.note(About::Group, format_args!("the disk of {server} rots at {offset}"));
+        }
+    }
+
+    /// A move has reached a stage: sometimes one of its servers crashes just then.
+    pub(crate) fn maybe_cut(
+        &mut self,
+        extent: ExtentId,
+        stage: MoveStage,
+        source: ServerId,
+        target: ServerId,
+    ) {
+        if self.phase != Phase::Faults || matches!(stage, MoveStage::Released | MoveStage::Aborted) {
+            return;
+        }
+        if self.rng.chance(CUTS_PER_MILLE) {
+            let side = if self.rng.chance(500) { Side::Source } else { Side::Target };
+            let server = if side == Side::Source { source } else { target };
+            let delay = match stage {
+                MoveStage::Copying => self.rng.any_size(100, 100_000),
+                _ => self.rng.any_size(50, 4000),
+            };
+            self.note(About::Extent(extent), format_args!("{server} is to crash in {stage:?}"));
+            self.clock.after(delay, Happening::Fault(Fault::CrashOf(server)));
+        }
+    }
+}

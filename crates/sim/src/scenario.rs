@@ -1,0 +1,93 @@
+//! What a seed makes of itself: how many servers, which volumes, how rough it gets.
+
+use crate::directory::Haze;
+use crate::net::Weather;
+use crate::rng::Rng;
+use evenkeel_types::geometry::EXTENT_BYTES;
+use std::time::Duration;
+
+/// What every seed must reach before its faults end.
+pub(crate) const OPERATIONS_MIN: u64 = 2000;
+/// Moves carried out at least.
+pub(crate) const MOVES_MIN: u64 = 20;
+/// Crashes at least.
+pub(crate) const CRASHES_MIN: u64 = 5;
+/// Virtual time after which the faults end in any case: a seed that has not reached its numbers by then has failed.
+pub(crate) const FAULTS_MAX: Duration = Duration::from_secs(400);
+/// Virtual time that healing may take: requests are retried for 10 s, an unreachable target is waited for 10 s.
+pub(crate) const HEAL_MAX: Duration = Duration::from_secs(60);
+
+/// The drawn parameters of a seed.
+#[derive(Clone, Debug)]
+pub(crate) struct Scenario {
+    pub(crate) servers: u32,
+    /// Sizes of the volumes in bytes.
+    pub(crate) volumes: Vec<u64>,
+    pub(crate) disk_bytes: u64,
+    /// The disks are too small for what the clients write.
+    pub(crate) is_full: bool,
+    pub(crate) journal_bytes: u64,
+    pub(crate) clients_per_server: u64,
+    /// Mean time between a client's operations.
+    pub(crate) think: Duration,
+    pub(crate) weather: Weather,
+    pub(crate) haze: Haze,
+    /// Mean times between faults of each kind.
+    pub(crate) crash_every: Duration,
+    pub(crate) disconnect_every: Duration,
+    pub(crate) pause_every: Duration,
+    pub(crate) slow_disk_every: Duration,
+    pub(crate) rot_every: Option<Duration>,
+    pub(crate) random_move_every: Duration,
+    pub(crate) operations: u64,
+    pub(crate) moves: u64,
+    pub(crate) crashes: u64,
+}
+
+impl Scenario {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        let servers = *rng.pick(&[2, 3, 3, 3, 3, 3, 4, 5]);
+        let volumes = match rng.below(3) {
+            0 => vec![volume_bytes(rng, 8, 24)],
+            1 => vec![volume_bytes(rng, 4, 16), volume_bytes(rng, 4, 16)],
+            _ => vec![volume_bytes(rng, 16, 64)],
+        };
+        let rough = rng.chance(700);
+        let is_full = rng.chance(150);
+        Self {
+            servers,
+            volumes,
+            disk_bytes: if is_full { 28 << 20 } else { *rng.pick(&[96u64, 128, 192]) << 20 },
+            is_full,
+            journal_bytes: *rng.pick(&[1u64, 1, 2, 4]) << 20,
+            clients_per_server: rng.between(1, 2),
+            think: rng.millis(10, 40),
+            weather: if rough {
+                Weather { late: rng.between(2, 30), late_max: rng.between(20_000, 1_500_000) }
+            } else {
+                Weather { late: 5, late_max: 50_000 }
+            },
+            haze: Haze {
+                late: rng.between(0, 150),
+                unavailable: rng.between(0, 60),
+                unknown: rng.between(20, 150),
+                news_late: rng.between(0, 100),
+            },
+            crash_every: rng.millis(2000, 6000),
+            disconnect_every: rng.millis(1000, 6000),
+            pause_every: rng.millis(8000, 40_000),
+            slow_disk_every: rng.millis(5000, 20_000),
+            rot_every: rng.chance(350).then(|| rng.millis(2000, 10_000)),
+            random_move_every: rng.millis(300, 1200),
+            operations: OPERATIONS_MIN + rng.below(600),
+            moves: MOVES_MIN + rng.below(8),
+            crashes: CRASHES_MIN + rng.below(4),
+        }
+    }
+}
+
+/// A size between two, in extents; half of the volumes end within an extent.
+fn volume_bytes(rng: &mut Rng, from: u64, to: u64) -> u64 {
+    let whole = rng.between(from, to) * u64::from(EXTENT_BYTES);
+    if rng.chance(500) { whole } else { whole - 512 * rng.between(1, 4000) }
+}

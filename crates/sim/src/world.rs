@@ -1,0 +1,379 @@
+//! One seed from its first event to its verdict: the group, its clients, what happens next, and when it is enough.
+//!
+//! ```text
+//!   Faults ── operations, moves and crashes reached ──▶ Healing ── nothing open, no intent ──▶ Verifying ──▶ at rest
+//! ```
+//! While faults last, servers crash, connections break and the directory stalls, and clients go on. Then nothing goes
+//! wrong any more, and everything has to end and be in its place; every sector that was ever touched is read again
+//! through another gateway than before, and at last the stores themselves are looked through.
+
+use crate::checkers::Violation;
+use crate::checkers::register::Registers;
+use crate::checkers::routing::Routing;
+use crate::checkers::versions::Versions;
+use crate::client::gateway::Client;
+use crate::client::workload::{SimVolume, Workload};
+use crate::clock::Clock;
+use crate::coverage::{Coverage, Row};
+use crate::directory::SimDirectory;
+use crate::faults::Fault;
+use crate::log::{About, Log};
+use crate::moves::Motion;
+use crate::net::{Net, Weather, Wire};
+use crate::rng::Rng;
+use crate::scenario::{FAULTS_MAX, HEAL_MAX, Scenario};
+use crate::server::SimServer;
+use evenkeel_engine::{RequestId, TxnTicket};
+use evenkeel_meta::{DirectoryError, Txn, TxnOutcome, Watch};
+use evenkeel_peer::{Decoder, Message};
+use evenkeel_store::IoId;
+use evenkeel_types::{BlockOutcome, ExtentId, ServerId, Time};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How often the phase is looked at.
+const PROGRESS_EVERY: Duration = Duration::from_millis(50);
+
+/// A life of a server: what was planned for an earlier one does not happen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Life {
+    pub(crate) server: ServerId,
+    pub(crate) number: u64,
+}
+
+/// Something that will happen.
+pub(crate) enum Happening {
+    Deliver { wire: Wire, from: ServerId, to: ServerId, message: Box<Message> },
+    Dial { pair: (ServerId, ServerId) },
+    SideUp { wire: Wire, server: ServerId },
+    SideDown { wire: Wire, server: ServerId },
+    DiskDone { life: Life, io: IoId },
+    StoreIdle { life: Life },
+    EngineTimer { life: Life },
+    TxnCarriedOut { life: Life, ticket: TxnTicket, txn: Box<Txn>, answer: Option<Duration> },
+    TxnAnswered { life: Life, ticket: TxnTicket, outcome: Result<TxnOutcome, DirectoryError> },
+    News { life: Life },
+    Start { server: ServerId },
+    Register { life: Life },
+    Serve { life: Life },
+    ClientNext { client: usize },
+    Answered { life: Life, client: usize, id: RequestId, outcome: BlockOutcome },
+    Proof { life: Life, client: usize, id: RequestId },
+    Cancel { life: Life, client: usize, id: RequestId },
+    MonitorTick { life: Life },
+    Plan,
+    RandomMove,
+    HotSpot,
+    Fault(Fault),
+    Progress,
+}
+
+/// How far the run is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    Faults,
+    Healing { since: Time, quiet_since: Option<Time> },
+    Verifying { since: Time },
+    Over,
+}
+
+/// What is counted to know when it is enough.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Tally {
+    /// Operations of clients that were answered.
+    pub operations: u64,
+    /// Moves carried out.
+    pub moves: u64,
+    /// Crashes of servers.
+    pub crashes: u64,
+}
+
+/// See the module's head.
+pub(crate) struct World<'a> {
+    pub(crate) scenario: Scenario,
+    pub(crate) clock: Clock<Happening>,
+    pub(crate) log: &'a mut Log,
+    pub(crate) rng: Rng,
+    pub(crate) phase: Phase,
+    pub(crate) tally: Tally,
+    pub(crate) coverage: &'a mut Coverage,
+    pub(crate) servers: BTreeMap<ServerId, SimServer>,
+    pub(crate) net: Net,
+    pub(crate) decoder: Decoder,
+    pub(crate) directory: SimDirectory,
+    pub(crate) truth_watch: Box<dyn Watch>,
+    pub(crate) volumes: Vec<SimVolume>,
+    pub(crate) workload: Workload,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) next_request: u64,
+    pub(crate) next_op: u32,
+    pub(crate) to_verify: Vec<(usize, evenkeel_types::ByteRange)>,
+    pub(crate) registers: Registers,
+    pub(crate) routing: Routing,
+    pub(crate) versions: Versions,
+    /// Blocks that a store reported as damaged.
+    pub(crate) bad_blocks: BTreeSet<(ExtentId, u16)>,
+    pub(crate) motion: Motion,
+}
+
+impl<'a> World<'a> {
+    /// A group that is about to start.
+    pub(crate) fn new(seed: u64, log: &'a mut Log, coverage: &'a mut Coverage) -> Result<Self, Violation> {
+        let rng = Rng::new(seed);
+        let scenario = Scenario::draw(&mut rng.split("scenario", 0));
+        let mut directory = SimDirectory::new(rng.split("directory", 0));
+        let (servers, volumes) = crate::server::found(&scenario, &mut directory, &rng);
+        let ids: Vec<ServerId> = servers.keys().copied().collect();
+        let net = Net::new(&ids, rng.split("net", 0));
+        let truth = directory.view();
+        let truth_watch = directory.watch(truth.revision());
+        let clients = crate::client::gateway::clients(&ids, &scenario, &mut rng.split("clients", 0));
+        let mut world = Self {
+            clock: Clock::default(),
+            phase: Phase::Faults,
+            tally: Tally::default(),
+            workload: Workload::new(rng.split("workload", 0)),
+            rng: rng.split("world", 0),
+            routing: Routing::new(truth)?,
+            registers: Registers::default(),
+            versions: Versions::default(),
+            bad_blocks: BTreeSet::new(),
+            motion: Motion::default(),
+            decoder: Decoder::new(None),
+            next_request: 0,
+            next_op: 0,
+            to_verify: Vec::new(),
+            scenario,
+            log,
+            coverage,
+            servers,
+            net,
+            directory,
+            truth_watch,
+            volumes,
+            clients,
+        };
+        world.begin(seed);
+        Ok(world)
+    }
+
+    fn begin(&mut self, seed: u64) {
+        let scenario = format!("{:?}", self.scenario);
+        self.note(About::Group, format_args!("seed {seed} {scenario}"));
+        self.net.weather = self.scenario.weather;
+        let ids: Vec<ServerId> = self.servers.keys().copied().collect();
+        for server in ids {
+            let delay = self.rng.millis(0, 20);
+            self.clock.after(delay, Happening::Start { server });
+        }
+        for client in 0..self.clients.len() {
+            self.clock.after(Duration::from_millis(30), Happening::ClientNext { client });
+        }
+        for pair in self.net.pairs() {
+            self.clock.after(Duration::from_millis(5), Happening::Dial { pair });
+        }
+        let first = [Happening::Plan, Happening::RandomMove, Happening::HotSpot, Happening::Progress];
+        first.into_iter().for_each(|what| self.clock.after(Duration::from_millis(500), what));
+        self.plan_faults();
+    }
+
+    /// Runs to the end.
+    pub(crate) fn run(&mut self) -> Result<(), Violation> {
+        // The directory has trouble only once the group stands.
+        self.directory.haze = self.scenario.haze;
+        while self.phase != Phase::Over {
+            let happening = self.clock.next().expect("progress is always looked at again");
+            if let Some(server) = happening.server()
+                && let Some(until) = self.servers[&server].asleep_until(self.clock.now())
+            {
+                // A server that stands still takes it up when it goes on.
+                self.clock.at(until, happening);
+                continue;
+            }
+            self.happen(happening)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    pub(crate) fn note(&mut self, about: About, what: std::fmt::Arguments<'_>) {
+        self.log.event(self.clock.now(), about, what);
+    }
+
+    fn happen(&mut self, happening: Happening) -> Result<(), Violation> {
+        match happening {
+            Happening::Deliver { wire, from, to, message } => self.deliver(wire, from, to, *message),
+            Happening::Dial { pair } => {
+                self.dial(pair);
+                Ok(())
+            }
+            Happening::SideUp { wire, server } => self.side_up(wire, server),
+            Happening::SideDown { wire, server } => self.side_down(wire, server),
+            Happening::DiskDone { life, io } => self.disk_done(life, io),
+            Happening::StoreIdle { life } => self.store_idle(life),
+            Happening::EngineTimer { life } => self.engine_timer(life),
+            Happening::TxnCarriedOut { life, ticket, txn, answer } => {
+                self.carry_out(life, ticket, &txn, answer)
+            }
+            Happening::TxnAnswered { life, ticket, outcome } => self.txn_answered(life, ticket, outcome),
+            Happening::News { life } => self.news(life),
+            Happening::Start { server } => self.start(server),
+            Happening::Register { life } => self.register(life),
+            Happening::Serve { life } => self.serve(life),
+            Happening::ClientNext { client } => self.client_next(client),
+            Happening::Answered { life, client, id, outcome } => self.answered(life, client, id, outcome),
+            Happening::Proof { life, client, id } => self.proof(life, client, id),
+            Happening::Cancel { life, client, id } => self.cancel(life, client, id),
+            Happening::MonitorTick { life } => self.monitor_tick(life),
+            Happening::Plan => self.plan_moves(),
+            Happening::RandomMove => self.random_move(),
+            Happening::HotSpot => {
+                self.shift_hot_spot();
+                Ok(())
+            }
+            Happening::Fault(fault) => self.fault(fault),
+            Happening::Progress => self.progress(),
+        }
+    }
+
+    fn progress(&mut self) -> Result<(), Violation> {
+        let now = self.now();
+        self.registers.expire(now)?;
+        self.directory.advance(now);
+        self.clock.after(PROGRESS_EVERY, Happening::Progress);
+        match self.phase {
+            Phase::Faults => {
+                self.tally.moves = self.routing.moves();
+                let (tally, scenario) = (self.tally, &self.scenario);
+                if tally.operations >= scenario.operations
+                    && tally.moves >= scenario.moves
+                    && tally.crashes >= scenario.crashes
+                {
+                    self.heal();
+                } else if now.since(Time::ZERO) > FAULTS_MAX {
+                    let what = format!("after {now} s there were only {tally:?}");
+                    return Err(Violation::new("liveness", None, what));
+                }
+            }
+            Phase::Healing { since, quiet_since } => self.healing(since, quiet_since)?,
+            Phase::Verifying { since } => {
+                if now.since(since) > HEAL_MAX {
+                    return Err(Violation::new(
+                        "liveness",
+                        None,
+                        "reading everything again does not end".into(),
+                    ));
+                }
+                self.verify_more()?;
+            }
+            Phase::Over => {}
+        }
+        Ok(())
+    }
+
+    fn heal(&mut self) {
+        self.note(About::Group, format_args!("faults end"));
+        self.phase = Phase::Healing { since: self.now(), quiet_since: None };
+        self.net.weather = Weather::FAIR;
+        self.net.mend_all();
+        self.directory.haze = crate::directory::Haze::default();
+        let ids: Vec<ServerId> = self.servers.keys().copied().collect();
+        for id in ids {
+            let server = self.servers.get_mut(&id).expect("listed");
+            server.end_trouble();
+            if server.is_down() {
+                self.clock.after(Duration::from_millis(1), Happening::Start { server: id });
+            }
+        }
+    }
+
+    fn healing(&mut self, since: Time, quiet_since: Option<Time>) -> Result<(), Violation> {
+        let now = self.now();
+        let restless = self.restless();
+        if let Some((extent, what)) = &restless
+            && now.since(since) > HEAL_MAX
+        {
+            let what = format!("{HEAL_MAX:?} after the last fault {what}");
+            return Err(Violation::new("liveness", *extent, what));
+        }
+        let quiet_since = if restless.is_none() { Some(quiet_since.unwrap_or(now)) } else { None };
+        self.phase = Phase::Healing { since, quiet_since };
+        if quiet_since.is_some_and(|quiet| now.since(quiet) > crate::server::SETTLE) {
+            self.begin_verifying();
+        }
+        Ok(())
+    }
+
+    /// What is still under way, if anything.
+    fn restless(&self) -> Option<(Option<ExtentId>, String)> {
+        if let Some((id, _)) = self.servers.iter().find(|(_, server)| server.running.is_none()) {
+            return Some((None, format!("server {id} does not run")));
+        }
+        let open = self.clients.iter().flat_map(|client| client.open.values()).next();
+        if let Some(op) = open {
+            let extent = crate::client::sector::place_of(op.sectors().next()?).extent();
+            return Some((
+                Some(extent),
+                format!("operation {} has no answer: {:?} of {:?}", op.number, op.wish, op.at),
+            ));
+        }
+        let moving = self
+            .routing
+            .extents()
+            .into_iter()
+            .find(|extent| self.routing.route(*extent).is_some_and(|route| route.intent.is_some()));
+        moving.map(|extent| (Some(extent), "an intent stays in the directory".into()))
+    }
+
+    /// Takes what the directory has decided into the judge's own picture, and lets the servers hear of it in time.
+    pub(crate) fn follow_directory(&mut self) -> Result<(), Violation> {
+        while let Some(batch) = SimDirectory::next_batch(self.truth_watch.as_mut()) {
+            let moved = self.routing.revision(&batch)?;
+            let keys: Vec<&str> = batch.changes.iter().map(|change| change.key.as_str()).collect();
+            let line = format!("directory {} {}", batch.revision, keys.join(" "));
+            self.note(About::Group, format_args!("{line}"));
+            for moved in moved {
+                self.note(
+                    About::Extent(moved.extent),
+                    format_args!("directory moves {} to {}", moved.extent, moved.to),
+                );
+                self.moved(moved.extent);
+            }
+            let ids: Vec<ServerId> = self.servers.keys().copied().collect();
+            for id in ids {
+                let (delay, is_late) = self.directory.news_delay();
+                if let Some(life) = self.servers[&id].life_running() {
+                    if is_late {
+                        self.coverage.count(Row::WatchLate);
+                    }
+                    self.clock.after(delay, Happening::News { life });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Happening {
+    /// The server that takes it up, if it is one's own work: it waits while the server stands still.
+    fn server(&self) -> Option<ServerId> {
+        match self {
+            Self::Deliver { to, .. } => Some(*to),
+            Self::SideUp { server, .. } | Self::SideDown { server, .. } => Some(*server),
+            Self::StoreIdle { life }
+            | Self::DiskDone { life, .. }
+            | Self::EngineTimer { life }
+            | Self::TxnAnswered { life, .. }
+            | Self::News { life }
+            | Self::Register { life }
+            | Self::Serve { life }
+            | Self::Proof { life, .. }
+            | Self::Cancel { life, .. }
+            | Self::MonitorTick { life } => Some(life.server),
+            _ => None,
+        }
+    }
+}
