@@ -120,6 +120,10 @@ impl Extent {
             None if mine => self.consider_reign(core, &route),
             None => self.turn_away(core, route.epoch),
         }
+        if self.copy.epoch() < route.epoch && !route.names(core.me()) {
+            // The intent under which this server was attached is gone.
+            self.end_copy(core);
+        }
         self.progress_copy(core);
         self.progress_promise(core);
         if let Some(route) = core.route(self.id) {

@@ -132,6 +132,8 @@ impl Engine {
                 piece.may_be_applied |= piece.op.is_write();
             }
             self.park(id, piece, Wait::Peer(server));
+            // Another server may own the extent by now.
+            self.retry_request(id);
         }
     }
 }

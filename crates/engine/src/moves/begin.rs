@@ -178,17 +178,23 @@ impl Extent {
         match mover.step {
             Step::Preparing { .. } | Step::Announced { .. } => mover.abort = true,
             Step::Copying { .. } | Step::Remembering => {
-                let to = mover.to;
                 mover.step = Step::Clearing { why, clear_at: core.now };
-                if let Link::Attached(attached) = &mover.link {
-                    let detach = Detach { extent: self.id, attachment: attached.attachment };
-                    core.send(to, Message::Detach(detach));
-                }
-                self.drop_link(core);
+                self.detach_target(core);
                 self.clear_intent(core);
             }
             Step::Proposing { .. } | Step::Unsettled { .. } | Step::Decided | Step::Clearing { .. } => {}
         }
+    }
+
+    /// Drops the target, and tells it.
+    pub(super) fn detach_target(&mut self, core: &mut Core) {
+        if let Some(mover) = self.reign.as_ref().and_then(|reign| reign.mover.as_ref())
+            && let Link::Attached(attached) = &mover.link
+        {
+            let detach = Detach { extent: self.id, attachment: attached.attachment };
+            core.send(mover.to, Message::Detach(detach));
+        }
+        self.drop_link(core);
     }
 
     /// Asks the directory to clear the intent, if it is time.

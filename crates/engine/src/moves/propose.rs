@@ -35,7 +35,7 @@ impl Extent {
             return;
         }
         let (attachment, to) = (attached.attachment, mover.to);
-        let identities = reign.durable_identities(core);
+        let identities = reign.all_identities();
         if let Some(mover) = &mut reign.mover {
             mover.step = Step::Remembering;
         }
@@ -132,7 +132,7 @@ impl Extent {
             (Step::Unsettled { .. }, Some(ClearOutcome::Cleared)) => {
                 let again = core.now + 4 * DIRECTORY_PATIENCE;
                 mover.step = Step::Clearing { why: "the directory did not answer", clear_at: again };
-                self.drop_link(core);
+                self.detach_target(core);
                 self.unblock(core);
             }
             (Step::Unsettled { .. }, Some(ClearOutcome::EntryChanged)) => mover.step = Step::Decided,

@@ -70,7 +70,13 @@ impl Reign {
         (best.filter(|(count, _)| *count > 0).map(|(_, floor)| floor), room)
     }
 
-    /// The identities of writes that are durable here: what another copy has to remember to be as good.
+    /// All identities that the record has, once the writes in flight are applied. For a target at which all regions
+    /// are current: writes in flight go there too, ahead of this list on the same connection.
+    pub(crate) fn all_identities(&self) -> Vec<RememberedWrite> {
+        self.remembered.iter().map(|(id, version)| RememberedWrite { id: *id, version: *version }).collect()
+    }
+
+    /// The identities of writes that are durable here: what a copy has to remember that may miss those in flight.
     pub(crate) fn durable_identities(&self, core: &Core) -> Vec<RememberedWrite> {
         let is_durable = |id: &WriteId| {
             let open = self.open_writes.get(id).and_then(|key| core.operations.get(*key));

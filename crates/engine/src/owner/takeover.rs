@@ -220,6 +220,8 @@ impl Extent {
             let event = EngineEvent::TookOver { extent: self.id, epoch: reign.epoch, promised };
             core.event(event);
         }
+        // Whoever owned the extent before has let go, in this epoch and in all higher ones.
+        reign.guard_until = core.now;
         self.lease_until = None;
         self.resume_serving(core);
     }

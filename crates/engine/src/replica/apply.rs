@@ -107,7 +107,7 @@ impl Extent {
                     replicas,
                     live: true,
                     reserve_all: true,
-                    identities: IdentityChange::Add(remember.identities),
+                    identities: IdentityChange::Replace(remember.identities),
                 };
                 core.store(Pending::Remember { server: from, session, extent, attachment }, op);
             }
@@ -139,8 +139,9 @@ pub(crate) fn copy_outcome(outcome: StoreOutcome) -> CopyOutcome {
         Ok(_) => CopyOutcome::Applied,
         Err(StoreError::VersionMismatch { region, found }) => CopyOutcome::Mismatch { region, found },
         Err(StoreError::StaleEpoch { accepted }) => CopyOutcome::Refused(Refusal::Stale { known: accepted }),
-        Err(StoreError::NoSpace | StoreError::IdentitiesFull) => CopyOutcome::Refused(Refusal::NoSpace),
-        Err(StoreError::NoRecord) => CopyOutcome::Refused(Refusal::NotAttached),
+        Err(StoreError::NoSpace) => CopyOutcome::Refused(Refusal::NoSpace),
+        // A new attach brings the identities, and makes a record.
+        Err(StoreError::NoRecord | StoreError::IdentitiesFull) => CopyOutcome::Refused(Refusal::NotAttached),
         Err(StoreError::Stopped | StoreError::BadBlock { .. }) => CopyOutcome::Refused(Refusal::Stopped),
     }
 }

@@ -1,1 +1,209 @@
+//! At most one server answers, and nothing old is applied.
 
+use super::world::World;
+use crate::{EngineEvent, MoveStage};
+use evenkeel_types::geometry::BLOCK_BYTES;
+
+const BLOCK: u32 = BLOCK_BYTES;
+
+fn took_over(world: &World, n: u32) -> Option<bool> {
+    world.servers[&n].events.iter().rev().find_map(|event| match event {
+        EngineEvent::TookOver { promised, .. } => Some(*promised),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_new_owner_serves_nothing_before_the_old_one_promised() {
+    let mut world = World::new(2);
+    world.write_now(1, 0, BLOCK, 1);
+    world.start_move(1, 0, 2);
+    world.settle_until(1, MoveStage::Proposing);
+    world.hold_links.insert((2, 1));
+    world.hold_views.insert(1);
+    world.settle();
+    assert_eq!(world.owner(0), 2);
+    let there = world.read(2, 0, BLOCK);
+    world.settle();
+    assert!(world.is_open(2, there), "the old owner has not let go");
+    // The old owner knows nothing of it, and may still answer by its lease.
+    assert_eq!(world.byte_at(1, 0, BLOCK), 1);
+    world.hold_links.clear();
+    world.settle();
+    assert_eq!(world.read_byte(2, there), 1);
+    assert_eq!(took_over(&world, 2), Some(true));
+    let here = world.read(1, 0, BLOCK);
+    world.settle();
+    assert!(world.is_open(1, here), "it let go, and its view does not say yet who owns the extent");
+    world.hold_views.clear();
+    world.settle();
+    assert_eq!(world.read_byte(1, here), 1);
+}
+
+#[test]
+fn without_a_promise_the_new_owner_waits_until_the_lease_is_over() {
+    let mut world = World::new(3);
+    world.write_now(1, 0, BLOCK, 1);
+    world.start_move(1, 0, 2);
+    world.settle_until(1, MoveStage::Proposing);
+    // From now on the two do not reach each other, and the old owner does not hear of the directory.
+    world.hold_links.insert((1, 2));
+    world.hold_links.insert((2, 1));
+    world.hold_views.insert(1);
+    world.hold_txns = true;
+    world.settle();
+    world.hold_txns = false;
+    world.settle();
+    assert_eq!(world.owner(0), 2);
+    let mut served_by = Vec::new();
+    for _ in 0..40 {
+        let (old, new) = (world.read(1, 0, BLOCK), world.read(2, 0, BLOCK));
+        world.pass_ms(100);
+        served_by.push((!world.is_open(1, old), !world.is_open(2, new)));
+    }
+    assert!(served_by[0].0, "the old owner has its lease");
+    assert!(served_by.iter().any(|(_, new)| *new), "the new owner serves at last");
+    assert!(served_by.iter().all(|both| *both != (true, true)), "never both: {served_by:?}");
+    assert_eq!(took_over(&world, 2), Some(false));
+}
+
+#[test]
+fn a_restart_does_not_shorten_the_wait_for_a_lease() {
+    let mut world = World::new(2);
+    world.write_now(1, 0, BLOCK, 1);
+    world.start_move(1, 0, 2);
+    world.settle_until(1, MoveStage::Proposing);
+    world.hold_views.insert(1);
+    world.settle();
+    // The target restarts at once; the old owner is cut off from it without noticing.
+    world.hold_links.insert((1, 2));
+    world.hold_links.insert((2, 1));
+    world.crash(2);
+    world.start(2);
+    let read = world.read(2, 0, BLOCK);
+    world.pass_ms(2_000);
+    assert!(world.is_open(2, read), "a lease given before the restart may last");
+    world.pass_ms(1_000);
+    assert_eq!(world.read_byte(2, read), 1);
+}
+
+#[test]
+fn an_owner_without_the_required_targets_lease_answers_no_read() {
+    let mut world = World::new(3);
+    world.write_now(1, 0, BLOCK, 1);
+    world.start_move(1, 0, 2);
+    world.settle_until(1, MoveStage::Proposing);
+    world.hold_txns = true;
+    world.hold_links.insert((2, 1));
+    world.pass_ms(2_100);
+    let read = world.read(1, 0, BLOCK);
+    world.settle();
+    assert!(world.is_open(1, read));
+    world.hold_links.clear();
+    world.hold_txns = false;
+    world.pass_ms(3_000);
+    assert_eq!(world.read_byte(1, read), 1);
+}
+
+#[test]
+fn nothing_is_acknowledged_without_a_required_target() {
+    let mut world = World::new(2);
+    world.write_now(1, 0, BLOCK, 1);
+    world.start_move(1, 0, 2);
+    world.settle_until(1, MoveStage::Proposing);
+    world.hold_txns = true;
+    world.disconnect(1, 2);
+    let write = world.write(1, 0, BLOCK, 2);
+    world.pass_ms(1_000);
+    assert!(world.is_open(1, write));
+    world.hold_txns = false;
+    world.connect(1, 2);
+    world.pass_ms(5_000);
+    assert!(world.outcome(1, write).unwrap().is_ok());
+    assert_eq!(world.byte_at(2, 0, BLOCK), 2);
+}
+
+/// A write to both copies is lost with its connection; the attach finds the region different, the copy carries it. When
+/// the old message arrives after all, it is refused: it names another attachment, and a version that is not there.
+#[test]
+fn a_write_that_arrives_after_the_copy_that_carried_it_is_not_applied_again() {
+    let mut world = World::new(2);
+    world.write_now(1, 0, BLOCK, 1);
+    world.start_move_at(1, 0, 2, Some(100 << 10));
+    world.pass_ms(60);
+    world.hold_links.insert((1, 2));
+    let write = world.write(1, 0, BLOCK, 2);
+    world.settle();
+    assert_eq!(world.waiting(1, 2, "write"), 1);
+    let stale = world.take_message(1, 2, "write");
+    let shown = format!("{stale:?}");
+    world.disconnect(1, 2);
+    world.hold_links.clear();
+    world.connect(1, 2);
+    world.settle();
+    assert!(
+        world.outcome(1, write).unwrap().is_ok(),
+        "a client write never waits for a target that may be dropped"
+    );
+    world.pass_ms(100);
+    let refusals = world.engine(2).counters().stale_refusals;
+    world.event(2, crate::Event::Message { from: evenkeel_types::ServerId(1), message: stale });
+    world.settle();
+    assert_eq!(world.engine(2).counters().stale_refusals, refusals + 1, "{:?} {:?}", shown, world.engine(2).extents);
+    world.pass_ms(5_000);
+    assert_eq!(world.owner(0), 2);
+    assert_eq!(world.byte_at(1, 0, BLOCK), 2);
+}
+
+/// The target's view is older than the intent: it sees itself as neither replica nor target.
+#[test]
+fn a_copy_is_not_freed_on_a_view_older_than_the_epoch_accepted() {
+    let mut world = World::new(2);
+    world.write_now(1, 0, BLOCK, 1);
+    world.hold_views.insert(2);
+    world.start_move_at(1, 0, 2, Some(64 << 10));
+    world.pass_ms(300);
+    assert!(world.holds(2, 0));
+    world.pass_ms(5_000);
+    assert_eq!(world.owner(0), 2, "the copy stayed, the move went on");
+    assert!(world.holds(2, 0));
+    world.hold_views.clear();
+    world.pass_ms(1_000);
+    assert_eq!(world.byte_at(1, 0, BLOCK), 1);
+}
+
+/// The target finishes copying, restarts and reads the directory just before Propose is taken: it finds a copy that
+/// only the intent protects.
+#[test]
+fn absence_is_no_evidence_for_a_target_that_restarts() {
+    let mut world = World::new(2);
+    world.write_now(1, 0, BLOCK, 1);
+    world.start_move(1, 0, 2);
+    world.settle_until(1, MoveStage::Proposing);
+    world.hold_txns = true;
+    world.crash(2);
+    world.start(2);
+    world.settle();
+    assert!(world.holds(2, 0));
+    world.hold_txns = false;
+    world.pass_ms(6_000);
+    assert_eq!(world.byte_at(2, 0, BLOCK), 1);
+    assert_eq!(world.holds(1, 0), world.owner(0) == 1);
+    assert_eq!(world.holds(2, 0), world.owner(0) == 2);
+}
+
+#[test]
+fn a_missing_copy_is_a_medium_error_and_never_zeros() {
+    let mut world = World::new(2);
+    world.write_now(1, 0, BLOCK, 1);
+    world.start_move(1, 0, 2);
+    world.settle();
+    let extent = world.extent(0);
+    world.crash(2);
+    world.servers.get_mut(&2).unwrap().store.records.remove(&extent);
+    world.start(2);
+    let read = world.read(1, 0, BLOCK);
+    world.pass_ms(3_000);
+    assert_eq!(world.error(1, read), Some(evenkeel_types::BlockError::Medium { offset: 0 }));
+    assert!(world.servers[&2].events.contains(&EngineEvent::CopyMissing { extent }));
+}

@@ -89,7 +89,8 @@ impl MemStore {
                 if reserve_all && self.no_space_for_copies {
                     return Err(StoreError::NoSpace);
                 }
-                let record = self.records.entry(extent).or_insert_with(|| Record { has_data: false, ..Record::new() });
+                let record =
+                    self.records.entry(extent).or_insert_with(|| Record { has_data: false, ..Record::new() });
                 record.has_data |= live;
                 record.accepted = epoch;
                 record.replicas = replicas;
@@ -194,7 +195,8 @@ impl MemStore {
         let (mut present, mut data) = (0, Payload::default());
         let record = self.records.get(&extent);
         for block in 0..BLOCKS_PER_REGION {
-            if let Some(bytes) = record.and_then(|record| record.blocks.get(&(region.blocks().first + block))) {
+            if let Some(bytes) = record.and_then(|record| record.blocks.get(&(region.blocks().first + block)))
+            {
                 present |= 1 << block;
                 data.push(bytes.clone());
             }

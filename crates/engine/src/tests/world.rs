@@ -1,16 +1,23 @@
 //! Engines, stores, a directory and a network, all moved by hand.
 
 use super::store::MemStore;
-use crate::{DirectoryEvent, Engine, EngineConfig, EngineEvent, Event, MoveOrder, MoveStage, Output, RequestId, TxnTicket};
-use evenkeel_meta::change::{Actor, NewVolume, begin_group, create_volume, delete_volume, register_server, start_server};
+use crate::{
+    DirectoryEvent, Engine, EngineConfig, EngineEvent, Event, MoveOrder, MoveStage, Output, RequestId,
+    TxnTicket,
+};
+use evenkeel_meta::change::{
+    Actor, NewVolume, begin_group, create_volume, delete_volume, register_server, start_server,
+};
 use evenkeel_meta::records::{AccessRecord, FORMAT_VERSION, FormatRecord, ServerCapacity, ServerRecord};
 use evenkeel_meta::{
-    Batch, Directory, DirectoryError, KeyRange, Keyspace, MemoryDirectory, Place, PlacedServer, Txn, View, Watch,
+    Batch, Directory, DirectoryError, KeyRange, Keyspace, MemoryDirectory, Place, PlacedServer, Txn, View,
+    Watch,
 };
 use evenkeel_peer::Message;
 use evenkeel_types::geometry::EXTENT_BYTES;
 use evenkeel_types::{
-    BlockError, BlockOp, BlockOutcome, ByteRange, Bytes, ExtentId, Incarnation, ServerId, Time, Version, VolumeId,
+    BlockError, BlockOp, BlockOutcome, ByteRange, Bytes, ExtentId, Incarnation, ServerId, Time, Version,
+    VolumeId,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -114,15 +121,18 @@ impl World {
             let (id, txn) = register_server(&world.view(), &record).unwrap();
             assert_eq!(id, ServerId(n));
             world.commit(&txn);
-            world.servers.insert(n, Server {
-                engine: None,
-                incarnation: 0,
-                store: MemStore::default(),
-                watch: None,
-                batches: VecDeque::new(),
-                done: BTreeMap::new(),
-                events: Vec::new(),
-            });
+            world.servers.insert(
+                n,
+                Server {
+                    engine: None,
+                    incarnation: 0,
+                    store: MemStore::default(),
+                    watch: None,
+                    batches: VecDeque::new(),
+                    done: BTreeMap::new(),
+                    events: Vec::new(),
+                },
+            );
         }
         for n in 1..=count {
             world.start(n);
@@ -271,7 +281,10 @@ impl World {
             Output::Prove { id } if self.prove => self.event(n, Event::Proof { id }),
             Output::Disconnect { server } => self.disconnect(n, server.0),
             Output::Event(event) => self.servers.get_mut(&n).unwrap().events.push(event),
-            Output::Prove { .. } | Output::Arrived(_) | Output::LoadReport { .. } | Output::InventoryPage { .. } => {}
+            Output::Prove { .. }
+            | Output::Arrived(_)
+            | Output::LoadReport { .. }
+            | Output::InventoryPage { .. } => {}
         }
     }
 
@@ -377,7 +390,11 @@ impl World {
                     crc.update(data);
                 }
                 let known = *self.contents.entry((*extent, region, *version)).or_insert(crc.value());
-                assert_eq!(known, crc.value(), "{extent} region {region}: version {version} has two contents");
+                assert_eq!(
+                    known,
+                    crc.value(),
+                    "{extent} region {region}: version {version} has two contents"
+                );
             }
         }
     }
@@ -518,8 +535,19 @@ impl World {
         messages.filter(|message| Message::kind_name(message.kind()) == kind).count()
     }
 
+    /// Takes the first message of a kind from a link.
+    pub(super) fn take_message(&mut self, from: u32, to: u32, kind: &str) -> Message {
+        let messages = self.links.get_mut(&(from, to)).unwrap();
+        let at = messages.iter().position(|message| Message::kind_name(message.kind()) == kind).unwrap();
+        messages.remove(at).unwrap()
+    }
+
     /// How many messages of a kind were sent.
     pub(super) fn sent(&self, kind: &str) -> u64 {
-        self.sent.iter().filter(|(number, _)| Message::kind_name(**number) == kind).map(|(_, count)| count).sum()
+        self.sent
+            .iter()
+            .filter(|(number, _)| Message::kind_name(**number) == kind)
+            .map(|(_, count)| count)
+            .sum()
     }
 }
