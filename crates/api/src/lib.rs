@@ -15,7 +15,7 @@ mod version;
 mod volume;
 
 pub use error::ApiError;
-pub use load::{LoadTable, ResourceLoad, ServerLoadRow};
+pub use load::{Balancing, LoadTable, ResourceLoad, ServerLoadRow};
 pub use moves::{MoveRequest, MoveRow, MoveState, MovesTable};
 pub use route::{Finding, RouteRow, RouteTable, VerifyReport};
 pub use server::{Health, ServerRow, ServerState, ServersTable};

@@ -62,3 +62,10 @@ pub struct ResourceLoad {
     /// Work for extents: moves with them.
     pub extents: f64,
 }
+
+/// `PUT /v1/balancing`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Balancing {
+    /// Whether the servers move extents by themselves.
+    pub enabled: bool,
+}

@@ -1,0 +1,74 @@
+//! What the rest of the process may ask a server's thread. A server answers from its own view alone.
+
+use evenkeel_api::{LoadTable, MovesTable, RouteTable, ServerRow, SessionRow};
+use evenkeel_meta::change::Actor;
+use evenkeel_types::ServerId;
+use evenkeel_types::store_op::InventoryEntry;
+use tokio::sync::{mpsc, oneshot};
+
+/// Questions that may wait at a server; more are refused.
+pub(crate) const ASKS_MAX: usize = 64;
+
+/// A question, with the place for the answer.
+pub(crate) enum Ask {
+    /// The load of the group in this server's view.
+    Load(oneshot::Sender<LoadTable>),
+    /// A volume's routes in this server's view; `None` if it knows no such volume.
+    Route(String, oneshot::Sender<Option<RouteTable>>),
+    /// Its own row of the servers' table, and whether it serves.
+    Status(oneshot::Sender<Status>),
+    /// The sessions on its portal.
+    Sessions(oneshot::Sender<Vec<SessionRow>>),
+    /// The extent records in its store.
+    Inventory(oneshot::Sender<Result<Vec<InventoryEntry>, String>>),
+    /// Move an extent that it owns. The answer says that the move was begun, or why not.
+    Move(MoveAsk, oneshot::Sender<Result<(), String>>),
+    /// Whether it moves extents by itself from now on.
+    EnableBalancing(bool, oneshot::Sender<()>),
+    /// Its counters of moves.
+    Moves(oneshot::Sender<MovesTable>),
+    /// How far a move is that it leads.
+    Progress(u64, oneshot::Sender<Option<Progress>>),
+    /// End: log sessions out, make the store clean, answer, stop.
+    Stop(oneshot::Sender<()>),
+}
+
+/// A move as a person orders it.
+pub(crate) struct MoveAsk {
+    pub(crate) volume: String,
+    pub(crate) extent: u32,
+    pub(crate) to: String,
+    pub(crate) rate: Option<u64>,
+}
+
+/// How far a move is.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Progress {
+    pub(crate) regions_sent: u64,
+    pub(crate) regions_equal: u64,
+}
+
+/// What a server says of itself.
+pub(crate) struct Status {
+    pub(crate) row: ServerRow,
+    /// What it waits for before it serves.
+    pub(crate) waiting_for: Option<String>,
+}
+
+/// The way to a server of this process.
+#[derive(Clone)]
+pub(crate) struct ServerHandle {
+    pub(crate) name: String,
+    pub(crate) id: ServerId,
+    pub(crate) actor: Actor,
+    pub(crate) asks: mpsc::Sender<Ask>,
+}
+
+impl ServerHandle {
+    /// Asks and waits for the answer; `None` if the server has stopped or has too much to do.
+    pub(crate) async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
+        let (answer, answered) = oneshot::channel();
+        self.asks.try_send(question(answer)).ok()?;
+        answered.await.ok()
+    }
+}

@@ -1,0 +1,337 @@
+//! What a process is told: one TOML file, each key also a flag of `evenkeel serve`. Unknown keys are refused.
+
+use crate::error::{ServeError, error};
+use serde::{Deserialize, Serialize};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Servers that one process may run.
+pub const SERVERS_PER_PROCESS_MAX: usize = 16;
+
+/// Configuration of one process: one or more servers of a group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServeConfig {
+    /// Name of the group: part of every target name. 1 to 40 of `a-z 0-9 -`.
+    #[serde(default = "default_group")]
+    pub group: String,
+    /// What target names begin with.
+    #[serde(default = "default_iqn_prefix")]
+    pub iqn_prefix: String,
+    /// The folder of the directory and, unless told otherwise, of the stores: `DIR/s1/store` and so on.
+    pub data: PathBuf,
+    /// Address of the admin API. Loopback only: it has no tokens yet.
+    #[serde(default = "default_api")]
+    pub api: SocketAddr,
+    /// How disks are driven.
+    #[serde(default)]
+    pub disk: DiskConfig,
+    /// Balancing.
+    #[serde(default)]
+    pub balance: BalanceConfig,
+    /// The servers, one `[[server]]` each.
+    #[serde(rename = "server")]
+    pub servers: Vec<ServerConfig>,
+}
+
+/// How disks are driven.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskConfig {
+    /// Which engine; `auto` takes the best that works here.
+    #[serde(default)]
+    pub engine: DiskEngine,
+    /// Whether to go around the page cache; absent: where the file system can.
+    #[serde(default)]
+    pub direct: Option<bool>,
+}
+
+/// How reads and writes reach a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DiskEngine {
+    /// `inline` on memory file systems, else `uring` where the kernel allows it, else `threads`.
+    #[default]
+    Auto,
+    /// An io_uring of the server's own.
+    Uring,
+    /// A pool of threads with pread and pwrite.
+    Threads,
+    /// pread and pwrite at once: only right where they never block.
+    Inline,
+}
+
+/// Balancing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BalanceConfig {
+    /// Whether servers move extents by themselves.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Weight of the storage load (disk) in the combined measure; 0 ignores it.
+    #[serde(default = "one")]
+    pub storage_weight: f64,
+    /// Weight of the server load (CPU, network) in the combined measure; 0 ignores it.
+    #[serde(default = "one")]
+    pub server_weight: f64,
+}
+
+impl Default for BalanceConfig {
+    fn default() -> Self {
+        Self { enabled: true, storage_weight: 1.0, server_weight: 1.0 }
+    }
+}
+
+/// One server: one store, one portal, one load monitor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    /// Its name, for example `s1`: 1 to 31 of `a-z 0-9 -`.
+    pub name: String,
+    /// Where initiators connect.
+    pub portal: SocketAddr,
+    /// Where the other servers connect.
+    pub peer: SocketAddr,
+    /// A file or a block device; absent: `store` in the server's folder.
+    #[serde(default)]
+    pub store: Option<PathBuf>,
+    /// Size of the store when it is made, for example `64GiB`; absent: the device's, or the server's part of 90 % of
+    /// the free space.
+    #[serde(default)]
+    pub size: Option<String>,
+    /// Size of the journal when the store is made; absent: 1/32 of the store, 64 MiB to 1 GiB.
+    #[serde(default)]
+    pub journal: Option<String>,
+    /// Failure domain; absent: this machine's name.
+    #[serde(default)]
+    pub domain: Option<String>,
+    /// What the server can do; absent: measured at the start.
+    #[serde(default)]
+    pub capacity: Option<CapacityConfig>,
+}
+
+/// What a server can do in a second.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CapacityConfig {
+    /// 4 KiB random reads.
+    pub disk_read_iops: f64,
+    /// 4 KiB random writes, durable.
+    pub disk_write_iops: f64,
+    /// Network, each way, MiB.
+    pub net_mib_s: f64,
+    /// CPU, in cores.
+    pub cpu_cores: f64,
+    /// Whether the disk is held to these figures, for demonstrations: requests above them queue.
+    #[serde(default)]
+    pub enforce: bool,
+}
+
+fn default_group() -> String {
+    "evenkeel".to_owned()
+}
+
+fn default_iqn_prefix() -> String {
+    "iqn.2026-01.io.evenkeel".to_owned()
+}
+
+fn default_api() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8260))
+}
+
+const fn yes() -> bool {
+    true
+}
+
+const fn one() -> f64 {
+    1.0
+}
+
+impl ServeConfig {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// One line with the file, the place and the offending key or value.
+    pub fn load(path: &Path) -> Result<Self, ServeError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| error(format!("configuration '{}': {e}; name an existing file", path.display())))?;
+        let config: Self = toml::from_str(&text).map_err(|e| {
+            let line = e.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+            error(format!(
+                "configuration '{}' line {line}: {}",
+                path.display(),
+                e.message().replace('\n', " ")
+            ))
+        })?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// `count` equal servers `s1`, `s2` ... in `data`, with portals and peer ports on successive ports.
+    #[must_use]
+    pub fn equal_servers(
+        data: &Path,
+        count: u16,
+        portal: SocketAddr,
+        peer: SocketAddr,
+        api: SocketAddr,
+    ) -> Self {
+        let at = |base: SocketAddr, n: u16| SocketAddr::new(base.ip(), base.port().saturating_add(n));
+        let servers = (0..count).map(|n| ServerConfig {
+            name: format!("s{}", n + 1),
+            portal: at(portal, n),
+            peer: at(peer, n),
+            store: None,
+            size: None,
+            journal: None,
+            domain: None,
+            capacity: None,
+        });
+        Self {
+            group: default_group(),
+            iqn_prefix: default_iqn_prefix(),
+            data: data.to_owned(),
+            api,
+            disk: DiskConfig::default(),
+            balance: BalanceConfig::default(),
+            servers: servers.collect(),
+        }
+    }
+
+    /// Checks what types cannot say.
+    ///
+    /// # Errors
+    /// One line with the offending key and value.
+    pub fn validate(&self) -> Result<(), ServeError> {
+        let word = |what: &str, value: &str, max: usize| {
+            let ok = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            if value.is_empty() || value.len() > max || !value.chars().all(ok) {
+                return Err(error(format!("{what} '{value}': use 1 to {max} of a-z, 0-9 and -")));
+            }
+            Ok(())
+        };
+        word("group", &self.group, 40)?;
+        if !self.iqn_prefix.starts_with("iqn.")
+            || self.iqn_prefix.len() > 96
+            || self.iqn_prefix.contains(char::is_whitespace)
+        {
+            return Err(error(format!(
+                "iqn_prefix '{}': must begin with iqn. and have at most 96 characters",
+                self.iqn_prefix
+            )));
+        }
+        if !self.api.ip().is_loopback() {
+            return Err(error(format!(
+                "api '{}': must be a loopback address such as 127.0.0.1:8260, the API has no tokens yet",
+                self.api
+            )));
+        }
+        if self.servers.is_empty() || self.servers.len() > SERVERS_PER_PROCESS_MAX {
+            return Err(error(format!(
+                "{} servers: one process runs 1 to {SERVERS_PER_PROCESS_MAX}",
+                self.servers.len()
+            )));
+        }
+        let mut taken = vec![(self.api, "api".to_owned())];
+        for (n, server) in self.servers.iter().enumerate() {
+            word("server name", &server.name, 31)?;
+            if self.servers[..n].iter().any(|other| other.name == server.name) {
+                return Err(error(format!("server name '{}': given twice", server.name)));
+            }
+            for (address, what) in [(server.portal, "portal"), (server.peer, "peer")] {
+                if let Some((_, other)) = taken.iter().find(|(a, _)| *a == address) {
+                    return Err(error(format!(
+                        "{what} of {} '{address}': already the address of {other}",
+                        server.name
+                    )));
+                }
+                taken.push((address, format!("{what} of {}", server.name)));
+            }
+            for (what, value) in [("size", &server.size), ("journal", &server.journal)] {
+                if let Some(text) = value {
+                    evenkeel_api::parse_size(text)
+                        .map_err(|e| error(format!("{what} of {}: {e}", server.name)))?;
+                }
+            }
+            if let Some(capacity) = &server.capacity {
+                let figures = [
+                    capacity.disk_read_iops,
+                    capacity.disk_write_iops,
+                    capacity.net_mib_s,
+                    capacity.cpu_cores,
+                ];
+                if figures.iter().any(|figure| !figure.is_finite() || *figure <= 0.0) {
+                    return Err(error(format!(
+                        "capacity of {}: every figure must be above zero",
+                        server.name
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The folder of a server.
+    #[must_use]
+    pub fn folder(&self, server: &ServerConfig) -> PathBuf {
+        self.data.join(&server.name)
+    }
+
+    /// The file or device of a server's store.
+    #[must_use]
+    pub fn store_path(&self, server: &ServerConfig) -> PathBuf {
+        server.store.clone().unwrap_or_else(|| self.folder(server).join("store"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"
+        data = "/srv/evenkeel"
+        [[server]]
+        name = "s1"
+        portal = "127.0.0.1:3260"
+        peer = "127.0.0.1:7260"
+        [server.capacity]
+        disk_read_iops = 1000
+        disk_write_iops = 500
+        net_mib_s = 100
+        cpu_cores = 0.5
+    "#;
+
+    fn load(text: &str) -> Result<ServeConfig, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        ServeConfig::load(file.path()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_file_with_one_server_gets_the_defaults() {
+        let config = load(FILE).unwrap();
+        assert_eq!(config.api.port(), 8260);
+        assert_eq!(config.store_path(&config.servers[0]), Path::new("/srv/evenkeel/s1/store"));
+        assert_eq!(config.servers[0].capacity.unwrap().cpu_cores, 0.5);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_name_and_line() {
+        let error = load(&format!("colour = 1\n{FILE}")).unwrap_err();
+        assert!(error.contains("colour") && error.contains("line 1"), "{error}");
+    }
+
+    #[test]
+    fn wrong_values_are_named() {
+        for (from, to, word) in [
+            ("\"s1\"", "\"S 1\"", "'S 1'"),
+            ("127.0.0.1:7260", "127.0.0.1:3260", "already the address"),
+            ("= 1000", "= -1", "above zero"),
+            ("[server.capacity]", "size = \"many\"\n[server.capacity]", "'many'"),
+            ("data =", "api = \"0.0.0.0:8260\"\ndata =", "loopback"),
+        ] {
+            let error = load(&FILE.replace(from, to)).unwrap_err();
+            assert!(error.contains(word) && !error.contains('\n'), "{error}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! A file or block device opened for one server alone.
+
+use crate::error::{ServeError, error};
+use evenkeel_store::{Disk, DiskError};
+use evenkeel_types::AlignedBuf;
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+const TMPFS_MAGIC: i64 = 0x0102_1994;
+const RAMFS_MAGIC: i64 = 0x8584_58f6;
+/// Largest piece that synchronous access copies through an aligned buffer, in bytes.
+const BOUNCE_BYTES: usize = 1 << 20;
+const ALIGNMENT: usize = evenkeel_types::aligned_buf::BUFFER_ALIGNMENT;
+
+/// How to open a disk.
+pub(crate) struct DiskFileOptions {
+    /// Make the file, sparse and of this size, if it does not exist.
+    pub(crate) create: Option<u64>,
+    /// Go around the page cache; `None` where the file system can.
+    pub(crate) direct: Option<bool>,
+    /// Take the exclusive lock; offline checks of a store in use do without.
+    pub(crate) lock: bool,
+    /// Open for reading only.
+    pub(crate) read_only: bool,
+}
+
+/// An open disk.
+#[derive(Debug)]
+pub(crate) struct DiskFile {
+    file: File,
+    len: u64,
+    direct: bool,
+    in_memory: bool,
+}
+
+impl DiskFile {
+    /// Opens a file or block device.
+    ///
+    /// # Errors
+    /// One line naming the path: missing, locked by another process, or not a disk.
+    pub(crate) fn open(path: &Path, options: &DiskFileOptions) -> Result<Self, ServeError> {
+        let shown = path.display();
+        let wrong = |what: &str, e: rustix::io::Errno| error(format!("store '{shown}': cannot {what}: {e}"));
+        let access = if options.read_only { OFlags::RDONLY } else { OFlags::RDWR };
+        let create = if options.create.is_some() { OFlags::CREATE } else { OFlags::empty() };
+        let flags = access | create | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let try_open =
+            |direct: bool| rustix::fs::open(path, if direct { flags | OFlags::DIRECT } else { flags }, mode);
+        let (fd, mut direct) =
+            match (options.direct.unwrap_or(true), try_open(options.direct.unwrap_or(true))) {
+                (direct, Ok(fd)) => (fd, direct),
+                (true, Err(rustix::io::Errno::INVAL)) if options.direct.is_none() => {
+                    (try_open(false).map_err(|e| wrong("open", e))?, false)
+                }
+                (true, Err(rustix::io::Errno::INVAL)) => {
+                    return Err(error(format!(
+                        "store '{shown}': its file system has no direct I/O; set disk.direct = false"
+                    )));
+                }
+                (_, Err(e)) => return Err(wrong("open", e)),
+            };
+        if options.lock {
+            rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).map_err(|e| match e {
+                rustix::io::Errno::AGAIN => {
+                    error(format!("store '{shown}': another process uses it; stop that process first"))
+                }
+                e => wrong("lock", e),
+            })?;
+        }
+        let stat = rustix::fs::fstat(&fd).map_err(|e| wrong("inspect", e))?;
+        let in_memory =
+            rustix::fs::fstatfs(&fd).is_ok_and(|s| [TMPFS_MAGIC, RAMFS_MAGIC].contains(&i64::from(s.f_type)));
+        if in_memory {
+            // The page cache is the disk: going around it only copies more.
+            direct = false;
+            let plain = rustix::fs::fcntl_getfl(&fd).map_err(|e| wrong("inspect", e))? - OFlags::DIRECT;
+            rustix::fs::fcntl_setfl(&fd, plain).map_err(|e| wrong("set up", e))?;
+        }
+        let file = File::from(fd);
+        let len = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => match (stat.st_size.unsigned_abs(), options.create) {
+                (0, Some(size)) => {
+                    file.set_len(size).map_err(|e| {
+                        error(format!("store '{shown}': cannot make it {size} bytes long: {e}"))
+                    })?;
+                    size
+                }
+                (len, _) => len,
+            },
+            FileType::BlockDevice => {
+                use std::io::{Seek, SeekFrom};
+                (&file).seek(SeekFrom::End(0)).map_err(|e| error(format!("store '{shown}': no size: {e}")))?
+            }
+            _ => return Err(error(format!("store '{shown}': neither a file nor a block device"))),
+        };
+        Ok(Self { file, len, direct, in_memory })
+    }
+
+    /// Whether the page cache is bypassed.
+    pub(crate) const fn is_direct(&self) -> bool {
+        self.direct
+    }
+
+    /// Whether it lies in memory, where calls never wait.
+    pub(crate) const fn in_memory(&self) -> bool {
+        self.in_memory
+    }
+
+    /// The open file.
+    pub(crate) const fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+/// A failed call as the store wants it.
+pub(super) fn disk_error(e: &io::Error) -> DiskError {
+    DiskError::Io { code: e.raw_os_error().unwrap_or(rustix::io::Errno::IO.raw_os_error()) }
+}
+
+impl Disk for &DiskFile {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), DiskError> {
+        if (buf.as_ptr() as usize).is_multiple_of(ALIGNMENT) {
+            return self.file.read_exact_at(buf, offset).map_err(|e| disk_error(&e));
+        }
+        let mut bounce = AlignedBuf::zeroed(buf.len().min(BOUNCE_BYTES));
+        let mut at = offset;
+        for piece in buf.chunks_mut(BOUNCE_BYTES) {
+            let bounce = &mut bounce[..piece.len()];
+            self.file.read_exact_at(bounce, at).map_err(|e| disk_error(&e))?;
+            piece.copy_from_slice(bounce);
+            at += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn write_at(&mut self, offset: u64, data: &[u8]) -> Result<(), DiskError> {
+        if (data.as_ptr() as usize).is_multiple_of(ALIGNMENT) {
+            return self.file.write_all_at(data, offset).map_err(|e| disk_error(&e));
+        }
+        let mut at = offset;
+        for piece in data.chunks(BOUNCE_BYTES) {
+            self.file.write_all_at(&AlignedBuf::copy_of(piece), at).map_err(|e| disk_error(&e))?;
+            at += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), DiskError> {
+        self.file.sync_data().map_err(|e| disk_error(&e))
+    }
+}

@@ -1,0 +1,186 @@
+//! `GET` and `POST /v1/volumes`, `GET` and `DELETE /v1/volumes/NAME`.
+
+use super::Group;
+use super::reply::{Failure, Reply, bad_request, conflict, not_found, unavailable};
+use crate::ask::Ask;
+use crate::clock::wall_ms;
+use crate::entropy::random_u64;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use evenkeel_api::{CreateVolume, Volume, VolumesTable};
+use evenkeel_meta::change::{self, Actor, ChangeError, NewVolume};
+use evenkeel_meta::records::{AccessRecord, check_volume_name};
+use evenkeel_meta::{KeyRange, Txn, View};
+use evenkeel_types::VolumeId;
+use evenkeel_types::geometry::{BLOCK_BYTES, REGION_BYTES, VOLUME_BYTES_MAX};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Attempts at a change of the directory that others change at the same time.
+const ATTEMPTS_MAX: usize = 16;
+
+pub(super) async fn list(State(group): State<Arc<Group>>) -> Reply<VolumesTable> {
+    let view = group.view().await?;
+    let used = group.used_bytes().await;
+    let mut volumes: Vec<Volume> = view.volumes().map(|(id, _)| group.describe(&view, id, &used)).collect();
+    volumes.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Json(VolumesTable { volumes }))
+}
+
+pub(super) async fn show(State(group): State<Arc<Group>>, Path(name): Path<String>) -> Reply<Volume> {
+    let view = group.view().await?;
+    let id = view.volume_named(&name).ok_or_else(|| no_such(&name))?.record;
+    let used = group.used_bytes().await;
+    Ok(Json(group.describe(&view, id, &used)))
+}
+
+pub(super) async fn create(State(group): State<Arc<Group>>, Json(new): Json<CreateVolume>) -> Reply<Volume> {
+    check_volume_name(&new.name).map_err(|e| bad_request(e.to_string()))?;
+    let size = new.size_bytes;
+    if size == 0 || size > VOLUME_BYTES_MAX || !size.is_multiple_of(u64::from(BLOCK_BYTES)) {
+        let range = format!("from {BLOCK_BYTES} to {VOLUME_BYTES_MAX} bytes");
+        return Err(bad_request(format!("size {size}: must be a multiple of {BLOCK_BYTES} bytes, {range}")));
+    }
+    let access = access_of(&new.allow)?;
+    let seed = random_u64().map_err(|e| unavailable(format!("no random numbers: {e}")))?;
+    let id = group
+        .change(|view, actor| {
+            let place =
+                view.place_for_new_volume().map_err(|e| conflict(format!("volume '{}': {e}", new.name)))?;
+            let volume = NewVolume {
+                name: new.name.clone(),
+                size_bytes: size,
+                logical_block_bytes: 512,
+                replicas: 1,
+                seed,
+                place,
+                access: access.clone(),
+                created_unix_ms: wall_ms(),
+            };
+            change::create_volume(view, actor, &volume).map_err(failed)
+        })
+        .await?;
+    let view = group.view().await?;
+    group.known_everywhere(&new.name).await;
+    Ok(Json(group.describe(&view, id, &BTreeMap::new())))
+}
+
+pub(super) async fn delete(
+    State(group): State<Arc<Group>>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Failure> {
+    group
+        .change(|view, actor| {
+            let id = view.volume_named(&name).ok_or_else(|| no_such(&name))?.record;
+            Ok(((), change::delete_volume(view, actor, id, wall_ms()).map_err(failed)?))
+        })
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn no_such(name: &str) -> Failure {
+    not_found(format!("volume '{name}': does not exist"))
+}
+
+fn failed(e: ChangeError) -> Failure {
+    match e {
+        ChangeError::NotPresent { .. } => unavailable(e.to_string()),
+        ChangeError::VolumeNameTaken { name } => {
+            conflict(format!("volume '{name}': exists already, take another name"))
+        }
+        e => bad_request(e.to_string()),
+    }
+}
+
+fn access_of(allow: &[String]) -> Result<AccessRecord, Failure> {
+    let mut access = AccessRecord::default();
+    for who in allow {
+        if who == "any" {
+            access.any = true;
+        } else if ["iqn.", "eui.", "naa."].iter().any(|start| who.starts_with(start)) {
+            access.initiators.insert(who.clone());
+        } else {
+            return Err(bad_request(format!(
+                "allow '{who}': write an initiator name such as iqn.1993-08.org.debian:01:abc, or any"
+            )));
+        }
+    }
+    Ok(access)
+}
+
+impl Group {
+    /// The directory as it is now.
+    pub(super) async fn view(&self) -> Result<View, Failure> {
+        let directory = Arc::clone(&self.directory);
+        let range = KeyRange::prefix(self.keys.prefix());
+        let listed = tokio::task::spawn_blocking(move || directory.range(&range, None)).await;
+        let snapshot = listed.map_err(|e| unavailable(e.to_string()))??;
+        View::from_snapshot(self.keys.clone(), &snapshot).map_err(|e| unavailable(e.to_string()))
+    }
+
+    /// Changes the directory in the name of a server of this process; tries again when others were quicker.
+    async fn change<T>(
+        &self,
+        mut make: impl FnMut(&View, Actor) -> Result<(T, Txn), Failure>,
+    ) -> Result<T, Failure> {
+        let actor = self.servers.first().ok_or_else(|| unavailable("this process runs no server"))?.actor;
+        for _ in 0..ATTEMPTS_MAX {
+            let view = self.view().await?;
+            let (result, txn) = make(&view, actor)?;
+            let directory = Arc::clone(&self.directory);
+            let done = tokio::task::spawn_blocking(move || directory.transact(&txn)).await;
+            if done.map_err(|e| unavailable(e.to_string()))??.succeeded {
+                return Ok(result);
+            }
+        }
+        Err(unavailable("the directory changed under every attempt: try again"))
+    }
+
+    /// Waits until every server's own view has the volume, so that a login right after the answer finds it.
+    async fn known_everywhere(&self, name: &str) {
+        for server in &self.servers {
+            for _ in 0..100 {
+                match server.ask(|answer| Ask::Route(name.to_owned(), answer)).await {
+                    Some(None) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+                    Some(Some(_)) | None => break,
+                }
+            }
+        }
+    }
+
+    /// Bytes that each volume takes in the stores.
+    async fn used_bytes(&self) -> BTreeMap<VolumeId, u64> {
+        let mut used = BTreeMap::new();
+        for server in &self.servers {
+            for entry in server.ask(Ask::Inventory).await.and_then(Result::ok).unwrap_or_default() {
+                *used.entry(entry.extent.volume).or_default() +=
+                    u64::from(entry.units) * u64::from(REGION_BYTES);
+            }
+        }
+        used
+    }
+
+    fn describe(&self, view: &View, id: VolumeId, used: &BTreeMap<VolumeId, u64>) -> Volume {
+        let record = &view.volume(id).expect("the caller found it in this view").record;
+        let access = view.access(id).map(|kept| &kept.record);
+        let allow = access.map_or_else(Vec::new, |access| {
+            access
+                .any
+                .then(|| "any".to_owned())
+                .into_iter()
+                .chain(access.initiators.iter().cloned())
+                .collect()
+        });
+        Volume {
+            name: record.name.clone(),
+            id: id.0,
+            iqn: self.names.of(&record.name),
+            size_bytes: record.size_bytes,
+            replicas: record.replicas,
+            allow,
+            portals: view.servers().flat_map(|(_, kept)| kept.record.portals.clone()).collect(),
+            allocated_bytes: used.get(&id).copied().unwrap_or(0),
+        }
+    }
+}

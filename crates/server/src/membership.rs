@@ -1,0 +1,82 @@
+//! A server's entry into its group: the group's first record, the server's own, and its start.
+
+use crate::entropy::random_u64;
+use crate::error::{ServeError, error};
+use evenkeel_meta::change::{self, Actor};
+use evenkeel_meta::records::{FORMAT_VERSION, FormatRecord, ServerRecord};
+use evenkeel_meta::{Directory, KeyRange, Keyspace, Txn, View};
+use evenkeel_types::{Incarnation, ServerId};
+
+/// Attempts at a change that others make at the same time.
+const ATTEMPTS_MAX: usize = 32;
+
+/// The directory as it is now.
+pub(crate) fn read(directory: &dyn Directory, keys: &Keyspace) -> Result<View, ServeError> {
+    let snapshot = directory
+        .range(&KeyRange::prefix(keys.prefix()), None)
+        .map_err(|e| error(format!("directory: {e}")))?;
+    View::from_snapshot(keys.clone(), &snapshot).map_err(|e| error(format!("directory: {e}")))
+}
+
+/// Makes a change, deciding anew each time that others were quicker. `make` gives `None` when nothing is to be done.
+fn settle<T>(
+    directory: &dyn Directory,
+    keys: &Keyspace,
+    mut make: impl FnMut(&View) -> Result<(T, Option<Txn>), ServeError>,
+) -> Result<T, ServeError> {
+    for _ in 0..ATTEMPTS_MAX {
+        let (result, txn) = make(&read(directory, keys)?)?;
+        let Some(txn) = txn else { return Ok(result) };
+        if directory.transact(&txn).map_err(|e| error(format!("directory: {e}")))?.succeeded {
+            return Ok(result);
+        }
+    }
+    Err(error("the directory changed under every attempt: start again"))
+}
+
+/// Begins the group if nobody did; gives its number.
+pub(crate) fn begin_group(
+    directory: &dyn Directory,
+    keys: &Keyspace,
+    group: &str,
+) -> Result<u64, ServeError> {
+    let group_id = random_u64().map_err(|e| error(format!("no random numbers: {e}")))?;
+    settle(directory, keys, |view| match view.format() {
+        Some(format) => Ok((format.group_id, None)),
+        None => {
+            let format =
+                FormatRecord { version: FORMAT_VERSION, group: group.to_owned(), group_id, generation: 0 };
+            Ok((group_id, Some(change::begin_group(view, &format))))
+        }
+    })
+}
+
+/// Makes the server a member if it is none, and brings its record up to date; gives its id.
+pub(crate) fn register(
+    directory: &dyn Directory,
+    keys: &Keyspace,
+    record: &ServerRecord,
+) -> Result<ServerId, ServeError> {
+    let failed = |e: change::ChangeError| error(format!("server '{}': {e}", record.name));
+    settle(directory, keys, |view| match view.server_named(&record.name) {
+        None => {
+            let (id, txn) = change::register_server(view, record).map_err(failed)?;
+            Ok((id, Some(txn)))
+        }
+        Some(id) if view.server(id).is_some_and(|kept| kept.record == *record) => Ok((id, None)),
+        Some(id) => Ok((id, Some(change::update_server(view, id, record).map_err(failed)?))),
+    })
+}
+
+/// Records the start of a server whose store has just raised its incarnation.
+pub(crate) fn start(
+    directory: &dyn Directory,
+    keys: &Keyspace,
+    server: ServerId,
+    incarnation: Incarnation,
+) -> Result<Actor, ServeError> {
+    settle(directory, keys, |view| {
+        let txn = change::start_server(view, server, incarnation).map_err(|e| error(e.to_string()))?;
+        Ok((Actor { server, incarnation }, Some(txn)))
+    })
+}

@@ -1,0 +1,243 @@
+//! Starting and stopping the servers of one process.
+//!
+//! The servers are equal and separate: each has a thread, a store, a portal, a peer port, a monitor and its own view
+//! of routes and load, which only messages on its own sockets fill. Nothing but the handle of the directory is shared.
+
+use crate::ask::{ASKS_MAX, Ask, ServerHandle};
+use crate::config::{ServeConfig, ServerConfig};
+use crate::error::{ServeError, error};
+use crate::http::{self, Group};
+use crate::membership;
+use crate::names::TargetNames;
+use crate::server::{self, Launch};
+use evenkeel_meta::{Directory, EmbeddedDirectory, Keyspace};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// How long the servers get to log their sessions out and make their stores clean.
+const STOP_WITHIN: Duration = Duration::from_millis(4500);
+/// How often leases of the embedded directory are looked at.
+const LEASE_TICK: Duration = Duration::from_millis(250);
+
+/// The servers of this process while they run.
+pub struct Running {
+    group: Arc<Group>,
+    threads: Vec<JoinHandle<Result<(), ServeError>>>,
+    api: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    ticker: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
+}
+
+/// Runs the servers until SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// One line: why the servers could not start, or why one of them stopped.
+pub fn serve(config: ServeConfig) -> Result<(), ServeError> {
+    let running = start(config)?;
+    let reason = running.wait_for_signal()?;
+    tracing::info!("{reason}: stopping");
+    running.stop()
+}
+
+/// Starts the servers; when this returns, their ports are open and they find each other.
+///
+/// # Errors
+/// One line: what is wrong with the configuration, a port, the folder or a store.
+pub fn start(config: ServeConfig) -> Result<Running, ServeError> {
+    config.validate()?;
+    make_folder(&config.data)?;
+    let api = listen(config.api, "api")?;
+    let mut sockets = Vec::new();
+    for server in &config.servers {
+        let portal = listen(server.portal, &format!("portal of {}", server.name))?;
+        let peer = listen(server.peer, &format!("peer port of {}", server.name))?;
+        sockets.push((portal, peer));
+    }
+    let path = config.data.join("directory");
+    let embedded = Arc::new(EmbeddedDirectory::open(&path).map_err(|e| error(e.to_string()))?);
+    let ticker = tick_leases(Arc::clone(&embedded));
+    let directory: Arc<dyn Directory> = embedded;
+    let keys = Keyspace::new(&config.group).map_err(|e| error(e.to_string()))?;
+    check_same_servers(&*directory, &keys, &config)?;
+    let group_id = membership::begin_group(&*directory, &keys, &config.group)?;
+    let names = TargetNames::new(&config.iqn_prefix, &config.group);
+    let mut servers = Vec::new();
+    let mut threads = Vec::new();
+    for (server, (portal, peer)) in config.servers.iter().zip(sockets) {
+        let (asks, asked) = mpsc::channel(ASKS_MAX);
+        let launch = Launch {
+            config: config.clone(),
+            server: server.clone(),
+            directory: Arc::clone(&directory),
+            keys: keys.clone(),
+            group_id,
+            names: names.clone(),
+            portal,
+            peer,
+            asked,
+        };
+        let (thread, actor) = server::launch(launch)?;
+        servers.push(ServerHandle { name: server.name.clone(), id: actor.server, actor, asks });
+        threads.push(thread);
+    }
+    let group = Arc::new(Group { config, keys, names, directory, servers });
+    let api = serve_api(api, Arc::clone(&group))?;
+    Ok(Running { group, threads, api: Some(api), ticker: Some(ticker) })
+}
+
+impl Running {
+    /// The configuration that the servers run with.
+    #[must_use]
+    pub fn config(&self) -> &ServeConfig {
+        &self.group.config
+    }
+
+    /// Blocks until SIGTERM, Ctrl-C, or the end of a server; says which.
+    ///
+    /// # Errors
+    /// If signals cannot be waited for.
+    pub fn wait_for_signal(&self) -> Result<&'static str, ServeError> {
+        let runtime = small_runtime()?;
+        let wrong = |e: std::io::Error| error(format!("cannot wait for signals: {e}"));
+        runtime.block_on(async {
+            use tokio::signal::unix::{SignalKind, signal};
+            let mut term = signal(SignalKind::terminate()).map_err(wrong)?;
+            let mut int = signal(SignalKind::interrupt()).map_err(wrong)?;
+            let ended = async {
+                while !self.threads.iter().any(JoinHandle::is_finished) {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            };
+            Ok(tokio::select! {
+                _ = term.recv() => "SIGTERM",
+                _ = int.recv() => "Ctrl-C",
+                () = ended => "a server ended",
+            })
+        })
+    }
+
+    /// Logs all sessions out, makes the stores clean, and ends.
+    ///
+    /// # Errors
+    /// One line if a server failed.
+    pub fn stop(mut self) -> Result<(), ServeError> {
+        let runtime = small_runtime()?;
+        runtime.block_on(async {
+            let stops = self.group.servers.iter().map(|server| {
+                let server = server.clone();
+                tokio::task::spawn(async move { server.ask(Ask::Stop).await })
+            });
+            let all: Vec<_> = stops.collect();
+            let _ = tokio::time::timeout(STOP_WITHIN, async {
+                for stop in all {
+                    let _ = stop.await;
+                }
+            })
+            .await;
+        });
+        if let Some((end, thread)) = self.api.take() {
+            let _ = end.send(());
+            let _ = thread.join();
+        }
+        if let Some((end, thread)) = self.ticker.take() {
+            end.store(true, Ordering::Relaxed);
+            let _ = thread.join();
+        }
+        for thread in self.threads.drain(..) {
+            thread.join().map_err(|_| error("a server's thread panicked; its log says where"))??;
+        }
+        Ok(())
+    }
+}
+
+fn small_runtime() -> Result<tokio::runtime::Runtime, ServeError> {
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    built.map_err(|e| error(format!("cannot start a runtime: {e}")))
+}
+
+fn make_folder(data: &Path) -> Result<(), ServeError> {
+    match std::fs::create_dir(data) {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && data.is_dir() => Ok(()),
+        Err(e) => Err(error(format!("data folder '{}': {e}; make its parent first", data.display()))),
+    }
+}
+
+fn listen(address: SocketAddr, what: &str) -> Result<TcpListener, ServeError> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)
+        .and_then(|socket| {
+            socket.set_reuse_address(true)?;
+            socket.set_nonblocking(true)?;
+            socket.bind(&address.into())?;
+            socket.listen(256)?;
+            Ok(socket)
+        })
+        .map_err(|e| error(format!("{what} {address}: {e}; stop what uses it or choose another port")))?;
+    Ok(socket.into())
+}
+
+/// The folder belongs to a group of certain servers; another number would be another group.
+fn check_same_servers(
+    directory: &dyn Directory,
+    keys: &Keyspace,
+    config: &ServeConfig,
+) -> Result<(), ServeError> {
+    let view = membership::read(directory, keys)?;
+    let known: Vec<&str> = view.servers().map(|(_, kept)| kept.record.name.as_str()).collect();
+    let mut given: Vec<&str> =
+        config.servers.iter().map(|server: &ServerConfig| server.name.as_str()).collect();
+    given.sort_unstable();
+    let mut sorted = known.clone();
+    sorted.sort_unstable();
+    if known.is_empty() || sorted == given {
+        return Ok(());
+    }
+    Err(error(format!(
+        "data folder '{}' holds the servers {} ({}), asked for were {} ({}): start it with the same servers",
+        config.data.display(),
+        sorted.join(", "),
+        sorted.len(),
+        given.join(", "),
+        given.len()
+    )))
+}
+
+fn tick_leases(directory: Arc<EmbeddedDirectory>) -> (Arc<AtomicBool>, JoinHandle<()>) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let thread = std::thread::spawn(move || {
+        while !stopped.load(Ordering::Relaxed) {
+            if let Err(e) = directory.advance(crate::clock::now()) {
+                tracing::error!("directory: {e}");
+            }
+            std::thread::sleep(LEASE_TICK);
+        }
+    });
+    (stop, thread)
+}
+
+fn serve_api(
+    listener: TcpListener,
+    group: Arc<Group>,
+) -> Result<(oneshot::Sender<()>, JoinHandle<()>), ServeError> {
+    let runtime = small_runtime()?;
+    let (end, ended) = oneshot::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        runtime.block_on(async move {
+            let listener = match tokio::net::TcpListener::from_std(listener) {
+                Ok(listener) => listener,
+                Err(e) => return tracing::error!("api: {e}"),
+            };
+            let server = axum::serve(listener, http::router(group));
+            tokio::select! {
+                result = server => if let Err(e) = result { tracing::error!("api: {e}") },
+                _ = ended => {}
+            }
+        });
+    });
+    Ok((end, thread))
+}

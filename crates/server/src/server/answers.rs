@@ -1,0 +1,247 @@
+//! Answers to what the rest of the process asks a server: from its own view, store and sessions alone.
+
+use super::core::Core;
+use super::portal::Portal;
+use crate::ask::{Ask, MoveAsk, Progress, Status};
+use crate::clock;
+use evenkeel_api::{
+    LoadTable, MovesTable, ResourceLoad, RouteRow, RouteTable, ServerLoadRow, ServerRow, ServerState,
+};
+use evenkeel_balance::{Resource, ServerLoad, Standing};
+use evenkeel_engine::{Event, MoveOrder};
+use evenkeel_meta::records::MemberState;
+use evenkeel_meta::{MoveId, View};
+use evenkeel_types::store_op::InventoryEntry;
+use evenkeel_types::{ExtentId, ServerId};
+use std::rc::Rc;
+use tokio::sync::oneshot;
+
+/// What does not change while the server runs.
+pub(super) struct About {
+    pub(super) portal: String,
+    pub(super) peer: String,
+    pub(super) direct: bool,
+}
+
+/// Answers one question. An asker that went away is no matter.
+pub(super) fn answer(core: &Rc<Core>, portal: &Rc<Portal>, about: &About, ask: Ask) {
+    match ask {
+        Ask::Load(answer) => drop(answer.send(load(core))),
+        Ask::Route(volume, answer) => {
+            drop(answer.send(core.with_view(|view| route(core, view, &volume)).flatten()))
+        }
+        Ask::Status(answer) => drop(answer.send(status(core, portal, about))),
+        Ask::Sessions(answer) => drop(answer.send(portal.session_rows())),
+        Ask::Inventory(answer) => {
+            let core = Rc::clone(core);
+            tokio::task::spawn_local(async move { drop(answer.send(inventory(&core).await)) });
+        }
+        Ask::Move(ask, answer) => drop(answer.send(start_move(core, &ask))),
+        Ask::EnableBalancing(enabled, answer) => {
+            core.with_balancer(|balancer| balancer.enable(enabled));
+            let _ = answer.send(());
+        }
+        Ask::Moves(answer) => drop(answer.send(moves(core))),
+        Ask::Progress(id, answer) => drop(answer.send(progress(core, id))),
+        Ask::Stop(answer) => {
+            let _ = answer.send(());
+        }
+    }
+}
+
+fn name(view: &View, server: ServerId) -> String {
+    view.server(server).map_or_else(|| server.to_string(), |kept| kept.record.name.clone())
+}
+
+fn load(core: &Core) -> LoadTable {
+    let table = core.with_balancer(|balancer| balancer.table(clock::now()));
+    let servers =
+        core.with_view(|view| table.iter().map(|load| load_row(view, load)).collect()).unwrap_or_default();
+    let mean = table.iter().find(|load| !load.is_stale).map_or(0.0, |load| load.mean.fast);
+    let highest =
+        table.iter().filter(|load| !load.is_stale).map(|load| load.combined.fast).fold(0.0, f64::max);
+    LoadTable {
+        seen_by: core.name().to_owned(),
+        mean_load: mean,
+        imbalance: (mean > 0.0).then(|| highest / mean),
+        servers,
+    }
+}
+
+fn load_row(view: &View, load: &ServerLoad) -> ServerLoadRow {
+    let parts = &load.utilisation.fast;
+    let resources = Resource::ALL.iter().map(|resource| ResourceLoad {
+        name: resource.to_string(),
+        front_end: parts.front_end.of(*resource),
+        extents: parts.owner.of(*resource),
+    });
+    ServerLoadRow {
+        server: name(view, load.server),
+        age_ms: load.report_age_ms,
+        stale: load.is_stale,
+        storage_load: load.storage_load.fast,
+        server_load: load.server_load.fast,
+        load: load.combined.fast,
+        state: standing(load.standing).to_owned(),
+        resources: resources.collect(),
+        random_reads: load.pattern.random_reads.into(),
+        sequential_reads: load.pattern.sequential_reads.into(),
+        random_writes: load.pattern.random_writes.into(),
+        sequential_writes: load.pattern.sequential_writes.into(),
+        allocated_bytes: load.allocated_bytes,
+        total_bytes: load.total_bytes,
+        moves_out: load.moves_out.into(),
+        moves_in: load.moves_in.into(),
+    }
+}
+
+const fn standing(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Unknown => "unknown",
+        Standing::Idle => "idle",
+        Standing::Even => "even",
+        Standing::Watched => "watched",
+        Standing::Disproportionate => "disproportionate",
+        Standing::Urgent => "urgent",
+        Standing::FrontEnd => "front-end",
+        Standing::Swinging => "swinging",
+    }
+}
+
+fn route(core: &Core, view: &View, volume: &str) -> Option<RouteTable> {
+    let id = view.volume_named(volume)?.record;
+    let count = view.volume(id)?.record.extents();
+    let rows = (0..count).filter_map(|index| {
+        let route = view.route(ExtentId { volume: id, index })?;
+        let replicas: Vec<String> =
+            (0..route.replicas.len()).map(|n| name(view, route.replicas[n])).collect();
+        Some(RouteRow {
+            extent: index,
+            epoch: route.epoch.0,
+            owner: route.owner().map_or_else(|| "nobody".to_owned(), |owner| name(view, owner)),
+            replicas,
+            moved: route.entry_revision.is_some(),
+            moving_to: route.intent.map(|intent| name(view, intent.to)),
+        })
+    });
+    Some(RouteTable {
+        volume: volume.to_owned(),
+        seen_by: core.name().to_owned(),
+        revision: view.revision().0,
+        extents: rows.collect(),
+    })
+}
+
+fn status(core: &Core, portal: &Portal, about: &About) -> Status {
+    let connected: Vec<ServerId> = core.with_links(|links| links.connected().collect());
+    let (allocated_bytes, total_bytes) = core.space();
+    let direct = if about.direct { "direct" } else { "cached" };
+    let mut row = ServerRow {
+        server: core.name().to_owned(),
+        state: ServerState::Down,
+        incarnation: 0,
+        portal: about.portal.clone(),
+        peer: about.peer.clone(),
+        allocated_bytes,
+        total_bytes,
+        sessions: u32::try_from(portal.sessions()).unwrap_or(u32::MAX),
+        connected: Vec::new(),
+        disk: format!("{} {direct}", core.disk_name()),
+    };
+    let waiting_for = core.with_view(|view| {
+        row.connected = connected.iter().map(|server| name(view, *server)).collect();
+        if let Some(member) = view.member(core.me()) {
+            row.incarnation = member.record.incarnation.0;
+            row.state = match member.record.state {
+                MemberState::Up => ServerState::Up,
+                MemberState::Syncing => ServerState::Syncing,
+                MemberState::Down => ServerState::Down,
+            };
+        }
+        if row.state != ServerState::Up {
+            return Some("its place in the group".to_owned());
+        }
+        let missing = view.members().find(|(id, kept)| {
+            *id != core.me() && kept.record.state == MemberState::Up && !connected.contains(id)
+        });
+        missing.map(|(id, _)| format!("a connection with {}", name(view, id)))
+    });
+    let waiting_for = match waiting_for {
+        None => Some("the directory".to_owned()),
+        Some(_) if core.with_store(|store| store.is_stopped()) => {
+            Some("its store, which has stopped".to_owned())
+        }
+        Some(waiting_for) => waiting_for,
+    };
+    Status { row, waiting_for }
+}
+
+async fn inventory(core: &Rc<Core>) -> Result<Vec<InventoryEntry>, String> {
+    let mut all: Vec<InventoryEntry> = Vec::new();
+    loop {
+        let from = all.last().map_or(FIRST_EXTENT, |last| next_extent(last.extent));
+        let (answer, answered) = oneshot::channel();
+        core.list_store(from, INVENTORY_PAGE, answer);
+        let page = answered.await.map_err(|_| "the server stops".to_owned())?;
+        let page = page.map_err(|e| format!("its store does not answer: {e:?}"))?;
+        let is_last = page.len() < INVENTORY_PAGE as usize;
+        all.extend(page);
+        if is_last {
+            return Ok(all);
+        }
+    }
+}
+
+/// Records read from the store at a time.
+const INVENTORY_PAGE: u32 = 512;
+const FIRST_EXTENT: ExtentId = ExtentId { volume: evenkeel_types::VolumeId(0), index: 0 };
+
+const fn next_extent(extent: ExtentId) -> ExtentId {
+    match extent.index.checked_add(1) {
+        Some(index) => ExtentId { volume: extent.volume, index },
+        None => ExtentId { volume: evenkeel_types::VolumeId(extent.volume.0 + 1), index: 0 },
+    }
+}
+
+fn start_move(core: &Core, ask: &MoveAsk) -> Result<(), String> {
+    let found = core.with_view(|view| {
+        let volume = view.volume_named(&ask.volume).ok_or("the volume does not exist")?.record;
+        let extent = ExtentId { volume, index: ask.extent };
+        let to = view.server_named(&ask.to).ok_or_else(|| format!("there is no server '{}'", ask.to))?;
+        let route = view.route(extent).ok_or("it has no route")?;
+        if let Some(intent) = route.intent {
+            return Err(format!("it is being moved to {}", name(view, intent.to)));
+        }
+        if route.replicas.contains(&to) {
+            return Err(format!("{} holds a copy already", ask.to));
+        }
+        Ok((extent, to))
+    });
+    let (extent, to) = found.ok_or("the server does not know the directory yet")??;
+    let reason = serde_json::json!({ "ordered": "by the command move" });
+    core.event(Event::StartMove(MoveOrder { extent, to, rate: ask.rate, reason, first: Vec::new() }));
+    Ok(())
+}
+
+/// The counters of this server; the moves themselves are in the directory.
+fn moves(core: &Core) -> MovesTable {
+    let counters = core.with_engine(|engine| *engine.counters());
+    MovesTable {
+        moves: Vec::new(),
+        writes_mirrored: counters.moves.writes_mirrored,
+        writes_waited: counters.moves.writes_waited,
+        writes_not_yet_copied: counters.moves.writes_not_yet_copied,
+        pinned_over_cutover: counters.moves.completed_after_cut_over,
+        answered_moved: counters.moves.answered_moved,
+        regions_sent: counters.moves.regions_sent,
+        bytes_sent: counters.moves.bytes_sent,
+        completed: counters.moves_done,
+        aborted: counters.moves_aborted,
+    }
+}
+
+/// How far a move is that this server leads.
+fn progress(core: &Core, id: u64) -> Option<Progress> {
+    let counters = core.with_moves(|log| log.last_step(MoveId(id)).map(|step| step.counters))?;
+    Some(Progress { regions_sent: counters.regions_sent, regions_equal: counters.regions_equal })
+}

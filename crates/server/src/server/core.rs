@@ -1,0 +1,448 @@
+//! The state of one server, owned by its thread, and the pump that connects its parts.
+//!
+//! ```text
+//!   front ends ──requests──▶ engine ──operations──▶ store ──I/O──▶ disk
+//!        ◀──completions──      │ ◀────outcomes───      ◀──────────
+//!                              ├──messages──▶ peers
+//!                              └──transactions──▶ directory
+//! ```
+//!
+//! Everything runs to completion in the server's one thread: an event goes into the engine, and [`Core::pump`] carries
+//! what comes out from part to part until nothing is left to do. Nothing in here waits, and no borrow of the state
+//! lives longer than a call.
+
+use super::balancer::Balancer;
+use super::directory_link::{DirectoryLink, News};
+use super::front_end::FrontEnd;
+use super::move_log::MoveLog;
+use super::peers::PeerLinks;
+use crate::clock;
+use crate::disk::{self, Completion, DiskDriver};
+use evenkeel_engine::{DirectoryEvent, Engine, EngineEvent, Event, MoveOrder, Output, RequestId, TxnTicket};
+use evenkeel_meta::{Keyspace, View};
+use evenkeel_peer::{Message, MoveOrder as MoveOrderMessage, Peer};
+use evenkeel_store::Store;
+use evenkeel_types::store_op::{InventoryEntry, StoreError, StoreOp, StoreOutcome, StoreReply, StoreTicket};
+use evenkeel_types::{BlockOp, BlockOutcome, ExtentId, Incarnation, ServerId, Time, VolumeId};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use tokio::sync::{Notify, oneshot};
+
+/// One server.
+pub(crate) struct Core {
+    name: String,
+    me: ServerId,
+    state: RefCell<State>,
+    links: RefCell<PeerLinks>,
+    balancer: RefCell<Balancer>,
+    moves: RefCell<MoveLog>,
+    /// When the timer task wakes next, and the way to wake it earlier.
+    armed: Cell<Option<Time>>,
+    rearm: Notify,
+}
+
+/// The parts that the pump connects.
+struct State {
+    engine: Engine,
+    store: Store,
+    disk: Box<dyn DiskDriver>,
+    directory: DirectoryLink,
+    keys: Keyspace,
+    waiters: Waiters,
+    lists: BTreeMap<StoreTicket, ListAnswer>,
+    last_list: u64,
+    reaped: Vec<Completion>,
+}
+
+/// A planner's order is carried out like a person's.
+fn order_event(order: MoveOrderMessage) -> Event {
+    let reason = serde_json::from_slice(&order.reason).unwrap_or_default();
+    Event::StartMove(MoveOrder { extent: order.extent, to: order.to, rate: None, reason, first: Vec::new() })
+}
+
+/// Tickets from here on are the core's own, not the engine's.
+const OWN_TICKETS: u64 = 1 << 63;
+
+/// Where a page of the store's inventory goes.
+type ListAnswer = oneshot::Sender<Result<Vec<InventoryEntry>, StoreError>>;
+
+fn inventory_page(outcome: StoreOutcome) -> Result<Vec<InventoryEntry>, StoreError> {
+    match outcome? {
+        StoreReply::Inventory(entries) => Ok(entries),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// What has to be told to others once the state is free again.
+enum Told {
+    Completed(Waiter, BlockOutcome),
+    Prove(Waiter),
+    Disconnect(ServerId),
+    ViewGap,
+}
+
+/// Who waits for a request.
+#[derive(Clone)]
+struct Waiter {
+    front_end: Rc<dyn FrontEnd>,
+    task: u64,
+}
+
+/// Open requests by number; numbers are reused, so the table stays as small as the most that were ever open at once.
+#[derive(Default)]
+struct Waiters {
+    slots: Vec<Option<Waiter>>,
+    free: Vec<usize>,
+}
+
+impl Waiters {
+    fn insert(&mut self, waiter: Waiter) -> RequestId {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.slots[slot] = Some(waiter);
+        RequestId(slot as u64)
+    }
+
+    fn get(&self, id: RequestId) -> Option<&Waiter> {
+        self.slots.get(id.0 as usize)?.as_ref()
+    }
+
+    fn remove(&mut self, id: RequestId) -> Option<Waiter> {
+        let waiter = self.slots.get_mut(id.0 as usize)?.take()?;
+        self.free.push(id.0 as usize);
+        Some(waiter)
+    }
+}
+
+/// What a core is made of.
+pub(crate) struct Parts {
+    pub(crate) name: String,
+    pub(crate) me: ServerId,
+    pub(crate) engine: Engine,
+    pub(crate) store: Store,
+    pub(crate) disk: Box<dyn DiskDriver>,
+    pub(crate) directory: DirectoryLink,
+    pub(crate) keys: Keyspace,
+    pub(crate) links: PeerLinks,
+    pub(crate) balancer: Balancer,
+}
+
+impl Core {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let state = State {
+            engine: parts.engine,
+            store: parts.store,
+            disk: parts.disk,
+            directory: parts.directory,
+            keys: parts.keys,
+            waiters: Waiters::default(),
+            lists: BTreeMap::new(),
+            last_list: OWN_TICKETS,
+            reaped: Vec::new(),
+        };
+        Self {
+            name: parts.name,
+            me: parts.me,
+            state: RefCell::new(state),
+            links: RefCell::new(parts.links),
+            balancer: RefCell::new(parts.balancer),
+            moves: RefCell::new(MoveLog::default()),
+            armed: Cell::new(None),
+            rearm: Notify::new(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) const fn me(&self) -> ServerId {
+        self.me
+    }
+
+    // ---- front ends ----
+
+    /// Gives a request to the engine; [`Self::pump`] sets it going.
+    pub(crate) fn submit(
+        &self,
+        front_end: &Rc<dyn FrontEnd>,
+        task: u64,
+        volume: VolumeId,
+        op: BlockOp,
+    ) -> RequestId {
+        let mut state = self.state.borrow_mut();
+        let id = state.waiters.insert(Waiter { front_end: Rc::clone(front_end), task });
+        state.engine.handle(clock::now(), Event::Request { id, volume, op });
+        id
+    }
+
+    /// The front end wants a request no longer; it is completed all the same.
+    pub(crate) fn cancel(&self, id: RequestId) {
+        self.state.borrow_mut().engine.handle(clock::now(), Event::Cancel { id });
+    }
+
+    /// The initiator of a request has just been heard.
+    pub(crate) fn proof(&self, id: RequestId) {
+        self.state.borrow_mut().engine.handle(clock::now(), Event::Proof { id });
+    }
+
+    // ---- the engine from outside ----
+
+    /// Gives the engine an event and does what follows.
+    pub(crate) fn event(&self, event: Event) {
+        self.state.borrow_mut().engine.handle(clock::now(), event);
+        self.pump();
+    }
+
+    /// Looks at the view of the directory.
+    pub(crate) fn with_view<T>(&self, look: impl FnOnce(&View) -> T) -> Option<T> {
+        self.state.borrow().engine.view().map(look)
+    }
+
+    /// Looks at the engine.
+    pub(crate) fn with_engine<T>(&self, look: impl FnOnce(&mut Engine) -> T) -> T {
+        look(&mut self.state.borrow_mut().engine)
+    }
+
+    /// Looks at the store.
+    pub(crate) fn with_store<T>(&self, look: impl FnOnce(&mut Store) -> T) -> T {
+        look(&mut self.state.borrow_mut().store)
+    }
+
+    /// Bytes of the store in use, and in all.
+    pub(crate) fn space(&self) -> (u64, u64) {
+        let stats = self.with_store(|store| store.stats());
+        let unit = u64::from(evenkeel_types::geometry::REGION_BYTES);
+        (stats.units_used * unit, stats.units * unit)
+    }
+
+    /// Reads a page of the store's records.
+    pub(crate) fn list_store(&self, from: ExtentId, max: u32, answer: ListAnswer) {
+        {
+            let mut state = self.state.borrow_mut();
+            state.last_list += 1;
+            let ticket = StoreTicket(state.last_list);
+            state.lists.insert(ticket, answer);
+            state.store.submit(ticket, StoreOp::List { from, max });
+        }
+        self.pump();
+    }
+
+    /// The connections to the peers.
+    pub(crate) fn with_links<T>(&self, look: impl FnOnce(&mut PeerLinks) -> T) -> T {
+        look(&mut self.links.borrow_mut())
+    }
+
+    /// The load monitor and the planner.
+    pub(crate) fn with_balancer<T>(&self, look: impl FnOnce(&mut Balancer) -> T) -> T {
+        look(&mut self.balancer.borrow_mut())
+    }
+
+    /// The moves that this server led.
+    pub(crate) fn with_moves<T>(&self, look: impl FnOnce(&mut MoveLog) -> T) -> T {
+        look(&mut self.moves.borrow_mut())
+    }
+
+    /// The name of the disk's engine.
+    pub(crate) fn disk_name(&self) -> &'static str {
+        self.state.borrow().disk.name()
+    }
+
+    // ---- peers ----
+
+    /// The servers that this one dials: those with higher ids.
+    pub(crate) fn servers_to_dial(&self) -> Vec<ServerId> {
+        let higher = |view: &View| view.servers().map(|(id, _)| id).filter(|id| *id > self.me).collect();
+        self.with_view(higher).unwrap_or_default()
+    }
+
+    pub(crate) fn peer_address(&self, server: ServerId) -> Option<String> {
+        self.with_view(|view| view.server(server).map(|kept| kept.record.peer.clone())).flatten()
+    }
+
+    pub(crate) fn known_incarnation(&self, server: ServerId) -> Option<Incarnation> {
+        self.with_view(|view| view.member(server).map(|kept| kept.record.incarnation)).flatten()
+    }
+
+    pub(crate) fn peer_up(&self, peer: Peer) {
+        self.event(Event::PeerUp { server: peer.server, incarnation: peer.incarnation });
+    }
+
+    pub(crate) fn peer_down(&self, server: ServerId) {
+        self.event(Event::PeerDown { server });
+    }
+
+    /// Messages that came over the present connection, in order.
+    pub(crate) fn peer_messages(&self, now: Time, from: ServerId, messages: Vec<Message>) {
+        {
+            let mut state = self.state.borrow_mut();
+            for message in messages {
+                let event = match message {
+                    Message::Order(order) => order_event(order),
+                    message => Event::Message { from, message },
+                };
+                state.engine.handle(now, event);
+            }
+        }
+        self.pump();
+    }
+
+    // ---- directory ----
+
+    /// Takes news of the directory.
+    ///
+    /// # Errors
+    /// A record of the directory cannot be understood: the server must stop.
+    pub(crate) fn news(&self, news: News) -> Result<(), String> {
+        let event = match news {
+            News::Listed(snapshot) => {
+                let keys = self.state.borrow().keys.clone();
+                let view = View::from_snapshot(keys, &snapshot).map_err(|e| e.to_string())?;
+                DirectoryEvent::Snapshot(Box::new(view))
+            }
+            News::Changed(batch) => DirectoryEvent::Batch(batch),
+            News::Done(ticket, outcome) => DirectoryEvent::TxnDone { ticket: TxnTicket(ticket), outcome },
+        };
+        self.event(Event::Directory(event));
+        Ok(())
+    }
+
+    // ---- the pump ----
+
+    /// Carries everything on until nothing is left to do.
+    pub(crate) fn pump(&self) {
+        let mut told = Vec::new();
+        {
+            let mut state = self.state.borrow_mut();
+            // The clock is read anew each time: the engine judges leases by it.
+            while self.turn(&mut state, clock::now(), &mut told) {}
+            self.arm(&mut state);
+        }
+        let mut again = false;
+        for told in told {
+            match told {
+                Told::Completed(waiter, outcome) => waiter.front_end.complete(waiter.task, outcome),
+                Told::Prove(waiter) => waiter.front_end.prove(),
+                Told::Disconnect(server) => {
+                    if self.links.borrow_mut().close(server) {
+                        self.state.borrow_mut().engine.handle(clock::now(), Event::PeerDown { server });
+                        again = true;
+                    }
+                }
+                Told::ViewGap => tracing::error!(server = %self.name, "the directory's news have a gap"),
+            }
+        }
+        if again {
+            self.pump();
+        }
+    }
+
+    /// One round: true if anything happened.
+    fn turn(&self, state: &mut State, now: Time, told: &mut Vec<Told>) -> bool {
+        let mut busy = false;
+        while let Some(output) = state.engine.poll_output() {
+            busy = true;
+            self.carry_out(state, now, output, told);
+        }
+        while let Some(io) = state.store.poll_io() {
+            busy = true;
+            state.disk.submit(now, io);
+        }
+        state.disk.kick();
+        state.disk.reap(now, &mut state.reaped);
+        for completion in state.reaped.drain(..) {
+            busy = true;
+            state.store.handle_io(completion.id, completion.result);
+        }
+        while let Some((ticket, outcome)) = state.store.poll_done() {
+            busy = true;
+            match state.lists.remove(&ticket) {
+                Some(answer) => drop(answer.send(inventory_page(outcome))),
+                None => state.engine.handle(now, Event::Store { ticket, outcome }),
+            }
+        }
+        busy
+    }
+
+    fn carry_out(&self, state: &mut State, now: Time, output: Output, told: &mut Vec<Told>) {
+        match output {
+            Output::Complete { id, outcome } => {
+                if let Some(waiter) = state.waiters.remove(id) {
+                    told.push(Told::Completed(waiter, outcome));
+                }
+            }
+            Output::Prove { id } => told.extend(state.waiters.get(id).cloned().map(Told::Prove)),
+            Output::Send { to, message } => self.links.borrow_mut().send(to, &message),
+            Output::Disconnect { server } => told.push(Told::Disconnect(server)),
+            Output::Store { ticket, op } => state.store.submit(ticket, op),
+            Output::Transact { ticket, txn } => {
+                if !state.directory.transact(ticket.0, txn) {
+                    let reason = "too many transactions wait".to_owned();
+                    let outcome = Err(evenkeel_meta::DirectoryError::Unavailable { reason });
+                    let done = DirectoryEvent::TxnDone { ticket, outcome };
+                    state.engine.handle(now, Event::Directory(done));
+                }
+            }
+            Output::Arrived(arrival) => self.balancer.borrow_mut().charge(&arrival),
+            Output::LoadReport { from, report } => self.balancer.borrow_mut().heard(now, from, &report),
+            Output::InventoryPage { .. } => {}
+            Output::Event(EngineEvent::ViewGap) => told.push(Told::ViewGap),
+            Output::Event(event) => {
+                self.moves.borrow_mut().note(&self.name, &event);
+                self.balancer.borrow_mut().note(now, &event);
+            }
+        }
+    }
+
+    // ---- time ----
+
+    fn arm(&self, state: &mut State) {
+        let next = [state.engine.poll_timeout(), state.disk.next_due()].into_iter().flatten().min();
+        let earlier = match (next, self.armed.get()) {
+            (Some(next), Some(armed)) => next < armed,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if earlier {
+            self.armed.set(next);
+            self.rearm.notify_one();
+        }
+    }
+
+    /// Wakes the engine and the disk when their time has come; never ends.
+    pub(crate) async fn run_timers(self: Rc<Self>) {
+        loop {
+            let Some(due) = self.armed.get() else {
+                self.rearm.notified().await;
+                continue;
+            };
+            let wait = due.since(clock::now());
+            if !wait.is_zero() {
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = self.rearm.notified() => continue,
+                }
+            }
+            self.armed.set(None);
+            self.state.borrow_mut().engine.handle(clock::now(), Event::Timer);
+            self.pump();
+        }
+    }
+
+    /// Carries on what the disk has finished; ends only if the disk never finishes anything later.
+    pub(crate) async fn run_disk(self: Rc<Self>) -> std::io::Result<()> {
+        use std::os::fd::AsFd;
+        let fd = match self.state.borrow().disk.wake_fd() {
+            Some(fd) => fd.as_fd().try_clone_to_owned()?,
+            None => return Ok(()),
+        };
+        let fd = disk::watch(fd)?;
+        loop {
+            fd.readable().await?.clear_ready();
+            self.pump();
+        }
+    }
+}

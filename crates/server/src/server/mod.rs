@@ -1,0 +1,244 @@
+//! One server: everything of it runs on one thread.
+
+mod answers;
+mod balancer;
+mod core;
+mod directory_link;
+mod election;
+mod front_end;
+mod move_log;
+mod opening;
+mod peers;
+mod portal;
+
+use self::balancer::{Balancer, TICK_EVERY};
+use self::core::{Core, Parts};
+use self::directory_link::{DirectoryLink, News};
+use self::election::Candidacy;
+use self::opening::Opened;
+use self::peers::PeerLinks;
+use self::portal::Portal;
+use crate::ask::Ask;
+use crate::clock;
+use crate::config::{ServeConfig, ServerConfig};
+use crate::disk;
+use crate::error::{ServeError, error};
+use crate::names::TargetNames;
+use evenkeel_engine::{Engine, EngineConfig, Event, MoveOrder};
+use evenkeel_meta::change::Actor;
+use evenkeel_meta::{Directory, Keyspace};
+use evenkeel_peer::{Local, Message, MoveOrder as OrderMessage};
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_local;
+
+/// How long sessions get to log out when the server stops.
+const LOGOUT_WITHIN: Duration = Duration::from_millis(1500);
+/// How long the store gets to become clean when the server stops; an unclean one only has more to replay.
+const CLEAN_WITHIN: Duration = Duration::from_millis(2500);
+/// How often the store is asked whether it wants to tidy up.
+const TIDY_EVERY: Duration = Duration::from_millis(500);
+
+/// What a server is made of.
+pub(crate) struct Launch {
+    pub(crate) config: ServeConfig,
+    pub(crate) server: ServerConfig,
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) keys: Keyspace,
+    pub(crate) group_id: u64,
+    pub(crate) names: TargetNames,
+    pub(crate) portal: TcpListener,
+    pub(crate) peer: TcpListener,
+    pub(crate) asked: mpsc::Receiver<Ask>,
+}
+
+/// Starts a server on a thread of its own; returns once its store is open and its start recorded.
+///
+/// # Errors
+/// One line: what is wrong with its store or its place in the group.
+pub(crate) fn launch(launch: Launch) -> Result<(JoinHandle<Result<(), ServeError>>, Actor), ServeError> {
+    let (ready, started) = std::sync::mpsc::channel();
+    let name = launch.server.name.clone();
+    let thread = std::thread::Builder::new()
+        .name(name.clone())
+        .spawn(move || {
+            let opened = match opening::open(&launch) {
+                Ok(opened) => opened,
+                Err(e) => {
+                    let _ = ready.send(Err(e));
+                    return Ok(());
+                }
+            };
+            let _ = ready.send(Ok(opened.actor));
+            run(launch, opened)
+        })
+        .map_err(|e| error(format!("server '{name}': no thread: {e}")))?;
+    let actor = started.recv().map_err(|_| error(format!("server '{name}' ended while it started")))??;
+    Ok((thread, actor))
+}
+
+fn run(launch: Launch, opened: Opened) -> Result<(), ServeError> {
+    let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = built.map_err(|e| error(format!("server '{}': {e}", launch.server.name)))?;
+    tokio::task::LocalSet::new().block_on(&runtime, serve(launch, opened))
+}
+
+async fn serve(launch: Launch, opened: Opened) -> Result<(), ServeError> {
+    let name = launch.server.name.clone();
+    let wrong = |e: std::io::Error| error(format!("server '{name}': {e}"));
+    let portal = tokio::net::TcpListener::from_std(launch.portal).map_err(wrong)?;
+    let peer = tokio::net::TcpListener::from_std(launch.peer).map_err(wrong)?;
+    let actor = opened.actor;
+    let pace = launch.server.capacity.filter(|capacity| capacity.enforce);
+    let pace = pace.map(|capacity| disk::Pace::new(capacity.disk_read_iops, capacity.disk_write_iops));
+    let driver = disk::drive(opened.file, &launch.config.disk, pace)?;
+    let (link, news) = DirectoryLink::open(&launch.directory, launch.keys.prefix().to_owned());
+    let candidacy = Candidacy::begin(Arc::clone(&launch.directory), launch.keys.clone(), actor);
+    let now = clock::now();
+    let engine = Engine::new(EngineConfig {
+        me: actor.server,
+        incarnation: actor.incarnation,
+        started_unix_ms: clock::wall_ms(),
+        started: now,
+    });
+    let local = Local {
+        group: launch.config.group.clone(),
+        server: actor.server,
+        incarnation: actor.incarnation,
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let balancer =
+        Balancer::new(now, actor.server, actor.incarnation, &opened.capacity, &launch.config.balance);
+    let core = Rc::new(Core::new(Parts {
+        name: name.clone(),
+        me: actor.server,
+        engine,
+        store: opened.store,
+        disk: driver,
+        directory: link,
+        keys: launch.keys.clone(),
+        links: PeerLinks::new(local),
+        balancer,
+    }));
+    let targets = Portal::new(Rc::clone(&core), launch.names.clone(), launch.group_id);
+    spawn_local(Rc::clone(&core).run_timers());
+    let disk_task = spawn_local(Rc::clone(&core).run_disk());
+    spawn_local(peers::accept(Rc::clone(&core), peer));
+    spawn_local(peers::dial_all(Rc::clone(&core)));
+    let portal_task = spawn_local(Rc::clone(&targets).accept(portal));
+    spawn_local(balance(Rc::clone(&core), candidacy));
+    spawn_local(tidy(Rc::clone(&core)));
+    let about = answers::About {
+        portal: launch.server.portal.to_string(),
+        peer: launch.server.peer.to_string(),
+        direct: opened.direct,
+    };
+    let end = attend(&core, &targets, &about, launch.asked, news).await;
+    portal_task.abort();
+    stop(&core, &targets).await;
+    disk_task.abort();
+    if let Some(answer) = end? {
+        let _ = answer.send(());
+    }
+    Ok(())
+}
+
+/// Takes questions and news of the directory until the server is to stop.
+async fn attend(
+    core: &Rc<Core>,
+    portal: &Rc<Portal>,
+    about: &answers::About,
+    mut asked: mpsc::Receiver<Ask>,
+    mut news: mpsc::Receiver<News>,
+) -> Result<Option<oneshot::Sender<()>>, ServeError> {
+    loop {
+        tokio::select! {
+            biased;
+            ask = asked.recv() => match ask {
+                None => return Ok(None),
+                Some(Ask::Stop(answer)) => return Ok(Some(answer)),
+                Some(ask) => answers::answer(core, portal, about, ask),
+            },
+            news = news.recv() => match news {
+                None => return Err(error(format!("server '{}': the line to the directory ended", core.name()))),
+                Some(news) => {
+                    core.news(news).map_err(|e| error(format!("server '{}': {e}", core.name())))?;
+                    portal.view_changed();
+                }
+            },
+        }
+    }
+}
+
+/// Logs sessions out, then makes the store clean.
+async fn stop(core: &Rc<Core>, portal: &Rc<Portal>) {
+    portal.log_out_all();
+    let began = Instant::now();
+    while portal.sessions() > 0 && began.elapsed() < LOGOUT_WITHIN {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    portal.drop_all();
+    core.with_store(|store| store.shutdown());
+    let began = Instant::now();
+    loop {
+        core.pump();
+        if core.with_store(|store| store.is_quiescent()) {
+            tracing::info!(server = %core.name(), "stopped, the store is clean");
+            return;
+        }
+        if began.elapsed() > CLEAN_WITHIN {
+            tracing::warn!(server = %core.name(), "stopped before the store was clean: the next start replays its journal");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Lets the store tidy up in quiet moments.
+async fn tidy(core: Rc<Core>) {
+    loop {
+        tokio::time::sleep(TIDY_EVERY).await;
+        core.with_store(|store| store.maybe_checkpoint());
+        core.pump();
+    }
+}
+
+/// Measures every second, tells the peers, and has moves made.
+async fn balance(core: Rc<Core>, candidacy: Candidacy) {
+    let mut ticks = tokio::time::interval(TICK_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let now = clock::now();
+        let space = core.space();
+        let is_planner = candidacy.is_elected();
+        let tick =
+            core.with_view(|view| core.with_balancer(|balancer| balancer.tick(now, view, is_planner, space)));
+        let Some(tick) = tick else { continue };
+        core.with_links(|links| {
+            let peers: Vec<_> = links.connected().collect();
+            peers.into_iter().for_each(|to| links.send(to, &Message::Load { report: tick.report.clone() }));
+        });
+        for decision in tick.decisions {
+            let reason = serde_json::to_value(&decision.reason).unwrap_or_default();
+            if decision.from == core.me() {
+                let order = MoveOrder {
+                    extent: decision.extent,
+                    to: decision.to,
+                    rate: None,
+                    reason,
+                    first: Vec::new(),
+                };
+                core.event(Event::StartMove(order));
+            } else {
+                let reason = reason.to_string().into_bytes().into();
+                let order = OrderMessage { extent: decision.extent, to: decision.to, reason };
+                core.with_links(|links| links.send(decision.from, &Message::Order(order)));
+            }
+        }
+    }
+}

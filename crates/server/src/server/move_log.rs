@@ -1,0 +1,62 @@
+//! What a server knows of the moves that it leads, beyond what the directory records: how far they are.
+
+use evenkeel_engine::{EngineEvent, MoveEvent, MoveStage};
+use evenkeel_meta::MoveId;
+use std::collections::BTreeMap;
+
+/// Moves that are remembered; the oldest are forgotten first.
+const MOVES_KEPT_MAX: usize = 1024;
+
+/// The moves that this server led in this life.
+#[derive(Default)]
+pub(crate) struct MoveLog {
+    moves: BTreeMap<MoveId, MoveEvent>,
+}
+
+impl MoveLog {
+    /// Takes note of an event of the engine, and logs what people should know.
+    pub(crate) fn note(&mut self, server: &str, event: &EngineEvent) {
+        match event {
+            EngineEvent::Move(step) => self.step(server, step),
+            EngineEvent::MoveRefused { extent, to, why } => {
+                tracing::info!(server, "move of {extent} to {to} could not begin: {why}");
+            }
+            EngineEvent::TookOver { extent, epoch, promised } => {
+                let how = if *promised { "by promise" } else { "after the lease ran out" };
+                tracing::debug!(server, "serves {extent} in epoch {epoch}, {how}");
+            }
+            EngineEvent::Freed { extent } => tracing::debug!(server, "freed its copy of {extent}"),
+            EngineEvent::CopyMissing { extent } => {
+                tracing::error!(
+                    server,
+                    "the directory says that {extent} is here, but the store has no record of it"
+                );
+            }
+            EngineEvent::ViewGap => {}
+        }
+    }
+
+    fn step(&mut self, server: &str, step: &MoveEvent) {
+        match step.stage {
+            MoveStage::Aborted => {
+                tracing::info!(
+                    server,
+                    "move of {} to {} given up: {}",
+                    step.extent,
+                    step.to,
+                    step.why.unwrap_or("no reason")
+                );
+            }
+            stage => tracing::debug!(server, "move of {} to {}: {stage:?}", step.extent, step.to),
+        }
+        self.moves.insert(step.id, step.clone());
+        if self.moves.len() > MOVES_KEPT_MAX {
+            self.moves.pop_first();
+        }
+    }
+
+    /// The last step of a move.
+    pub(crate) fn last_step(&self, id: MoveId) -> Option<&MoveEvent> {
+        self.moves.get(&id)
+    }
+}

@@ -1,0 +1,131 @@
+//! Opening a server's store and entering its start in the directory.
+
+use super::Launch;
+use crate::config::CapacityConfig;
+use crate::disk::{DiskFile, DiskFileOptions};
+use crate::entropy::random_u64;
+use crate::error::{ServeError, error};
+use crate::membership;
+use crate::probe;
+use evenkeel_meta::change::Actor;
+use evenkeel_meta::records::{ServerCapacity, ServerRecord};
+use evenkeel_store::{Disk, DiskError, FormatOptions, OpenOptions, Store};
+use evenkeel_types::{AlignedBuf, Incarnation, ServerId};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Stores are made in whole multiples of this, in bytes.
+const STORE_GRAIN: u64 = 64 << 20;
+/// Smallest store, in bytes.
+const STORE_BYTES_MIN: u64 = 256 << 20;
+/// Smallest and largest journal by default, in bytes.
+const JOURNAL_BYTES: (u64, u64) = (64 << 20, 1 << 30);
+
+/// A disk whose first bytes are zeros is blank.
+const BLANK_BYTES: usize = 64 << 10;
+
+/// A server's store, open.
+pub(super) struct Opened {
+    pub(super) store: Store,
+    pub(super) file: Arc<DiskFile>,
+    pub(super) actor: Actor,
+    pub(super) capacity: CapacityConfig,
+    pub(super) direct: bool,
+}
+
+/// Opens the store, formatting it at the server's first start, and records the start.
+pub(super) fn open(launch: &Launch) -> Result<Opened, ServeError> {
+    let server = &launch.server;
+    let path = launch.config.store_path(server);
+    if server.store.is_none() {
+        let folder = launch.config.folder(server);
+        std::fs::create_dir_all(&folder).map_err(|e| error(format!("folder '{}': {e}", folder.display())))?;
+    }
+    let size = match &server.size {
+        Some(text) => evenkeel_api::parse_size(text).map_err(error)?,
+        None => default_size(&path, launch.config.servers.len())?,
+    };
+    if size < STORE_BYTES_MIN {
+        return Err(error(format!("size of {}: a store has at least 256MiB, not {size} bytes", server.name)));
+    }
+    let create = Some(size / STORE_GRAIN * STORE_GRAIN);
+    let options = DiskFileOptions { create, direct: launch.config.disk.direct, lock: true, read_only: false };
+    let file = DiskFile::open(&path, &options)?;
+    let wrong = |e: evenkeel_store::StoreFault| error(format!("store '{}': {e}", path.display()));
+    let (id, known) = register(launch, &file)?;
+    // The name is for people; the number tells two groups of one name apart.
+    let group = format!("{}#{:016x}", launch.config.group, launch.group_id);
+    let mut disk = &file;
+    if known == Incarnation(0)
+        && is_blank(&file).map_err(|e| error(format!("store '{}': {e}", path.display())))?
+    {
+        let random = || random_u64().map_err(|e| error(format!("no random numbers: {e}")));
+        let store_id = u128::from(random()?) << 64 | u128::from(random()?);
+        let mut format = FormatOptions::new(store_id, group.clone(), id, disk.len());
+        format.journal_bytes = match &server.journal {
+            Some(text) => evenkeel_api::parse_size(text).map_err(error)?,
+            None => format.journal_bytes.min((disk.len() / 32).clamp(JOURNAL_BYTES.0, JOURNAL_BYTES.1)),
+        };
+        tracing::info!(server = %server.name, "formats its store '{}'", path.display());
+        Store::format(&mut disk, &format).map_err(wrong)?;
+    }
+    let began = std::time::Instant::now();
+    let (store, report) = Store::open(&mut disk, &OpenOptions::new(group, id)).map_err(wrong)?;
+    let incarnation = report.incarnation;
+    tracing::info!(
+        server = %server.name,
+        "store open after {:.1} ms: {} records of the journal replayed",
+        began.elapsed().as_secs_f64() * 1e3,
+        report.records_replayed
+    );
+    let actor = membership::start(&*launch.directory, &launch.keys, id, incarnation)?;
+    let capacity = match server.capacity {
+        Some(capacity) => capacity,
+        None => probe::capacity(&file, &path, launch.config.servers.len()),
+    };
+    Ok(Opened { store, direct: file.is_direct(), file: Arc::new(file), actor, capacity })
+}
+
+fn register(launch: &Launch, file: &DiskFile) -> Result<(ServerId, Incarnation), ServeError> {
+    let server = &launch.server;
+    let declared = server.capacity;
+    let record = ServerRecord {
+        name: server.name.clone(),
+        portals: vec![server.portal.to_string()],
+        peer: server.peer.to_string(),
+        api: Some(format!("http://{}", launch.config.api)),
+        domain: server.domain.clone().unwrap_or_else(machine_name),
+        capacity: ServerCapacity {
+            bytes: file.len(),
+            disk_read_iops: declared.map_or(0.0, |c| c.disk_read_iops),
+            disk_write_iops: declared.map_or(0.0, |c| c.disk_write_iops),
+            net_mib_s: declared.map_or(0.0, |c| c.net_mib_s),
+            cpu_cores: declared.map_or(0.0, |c| c.cpu_cores),
+        },
+        store_id: 0,
+    };
+    let id = membership::register(&*launch.directory, &launch.keys, &record)?;
+    let view = membership::read(&*launch.directory, &launch.keys)?;
+    let known = view.member(id).map_or(Incarnation(0), |kept| kept.record.incarnation);
+    Ok((id, known))
+}
+
+/// Whether nothing was ever written where a store begins: only then is a store made.
+fn is_blank(file: &DiskFile) -> Result<bool, DiskError> {
+    let mut start = AlignedBuf::zeroed(BLANK_BYTES);
+    (&file).read_at(0, &mut start)?;
+    Ok(start.iter().all(|byte| *byte == 0))
+}
+
+/// The name of this machine: servers on it fail together.
+fn machine_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The server's part of 90 % of the free space.
+fn default_size(path: &Path, servers: usize) -> Result<u64, ServeError> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let stat =
+        rustix::fs::statvfs(folder).map_err(|e| error(format!("folder '{}': {e}", folder.display())))?;
+    Ok(stat.f_bavail * stat.f_frsize / 10 * 9 / servers as u64)
+}

@@ -1,0 +1,284 @@
+//! One connection of an initiator and its task.
+
+use super::Portal;
+use super::targets::Ports;
+use crate::clock::now;
+use crate::names::TargetNames;
+use crate::server::front_end::FrontEnd;
+use evenkeel_api::SessionRow;
+use evenkeel_engine::RequestId;
+use evenkeel_iscsi::target::{
+    Action, CloseReason, Connection, ConnectionId, NexusName, TargetConfig, TaskId,
+};
+use evenkeel_types::{BlockOutcome, VolumeId};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+/// Pieces handed to the kernel in one call.
+const GATHER_MAX: usize = 64;
+/// Receives before what came is worked on: batches share journal writes and sends, but none waits for long.
+const RECEIVES_MAX: usize = 4;
+
+/// A connection as the rest of the portal sees it.
+pub(super) struct Connected {
+    id: ConnectionId,
+    protocol: RefCell<Connection>,
+    wake: Notify,
+    open: RefCell<BTreeMap<u64, RequestId>>,
+    /// The engine waits for a sign of life of the initiator.
+    proving: Cell<bool>,
+    volume: Cell<Option<VolumeId>>,
+    nexus: RefCell<Option<NexusName>>,
+}
+
+impl Connected {
+    pub(super) fn new(id: ConnectionId, config: Arc<TargetConfig>, from: String) -> Rc<Self> {
+        Rc::new(Self {
+            id,
+            protocol: RefCell::new(Connection::new(config, from, now())),
+            wake: Notify::new(),
+            open: RefCell::default(),
+            proving: Cell::new(false),
+            volume: Cell::new(None),
+            nexus: RefCell::default(),
+        })
+    }
+
+    pub(super) const fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    pub(super) fn volume(&self) -> Option<VolumeId> {
+        self.volume.get()
+    }
+
+    pub(super) fn set_volume(&self, volume: VolumeId) {
+        self.volume.set(Some(volume));
+    }
+
+    pub(super) fn set_nexus(&self, nexus: NexusName) {
+        *self.nexus.borrow_mut() = Some(nexus);
+    }
+
+    /// Does something to the protocol from outside and has the connection's task do what follows.
+    pub(super) fn with(&self, change: impl FnOnce(&mut Connection)) {
+        change(&mut self.protocol.borrow_mut());
+        self.wake.notify_one();
+    }
+
+    /// A row for the table of sessions; none before the login is complete.
+    pub(super) fn row(&self, server: &str, names: &TargetNames) -> Option<SessionRow> {
+        let info = self.protocol.borrow().info();
+        info.full_feature.then(|| SessionRow {
+            server: server.to_owned(),
+            initiator: info.facts.initiator,
+            address: info.facts.peer,
+            volume: info.facts.target.as_deref().and_then(|target| names.volume(target)).map(str::to_owned),
+            tsih: info.facts.tsih,
+            commands: info.facts.commands,
+            read_bytes: info.facts.bytes_read,
+            written_bytes: info.facts.bytes_written,
+            digests: digests(info.parameters.digests.header, info.parameters.digests.data).to_owned(),
+        })
+    }
+}
+
+const fn digests(header: bool, data: bool) -> &'static str {
+    match (header, data) {
+        (false, false) => "none",
+        (true, false) => "header",
+        (false, true) => "data",
+        (true, true) => "header+data",
+    }
+}
+
+impl FrontEnd for Connected {
+    fn complete(&self, task: u64, outcome: BlockOutcome) {
+        self.open.borrow_mut().remove(&task);
+        self.with(|connection| connection.handle_completion(now(), TaskId(task), outcome));
+    }
+
+    fn prove(&self) {
+        self.proving.set(true);
+        self.with(|connection| connection.probe(now()));
+    }
+}
+
+/// Runs a connection to its end.
+pub(super) async fn drive(portal: Rc<Portal>, connected: Rc<Connected>, stream: TcpStream) {
+    if let Err(e) = stream.set_nodelay(true) {
+        tracing::debug!("connection without TCP_NODELAY: {e}");
+    }
+    let reason = exchange(&portal, &connected, &stream).await;
+    drop(stream);
+    // Operations under way still end, and only then is the session over.
+    while !connected.protocol.borrow().is_finished() {
+        connected.wake.notified().await;
+        act(&portal, &connected);
+    }
+    act(&portal, &connected);
+    if let Some(nexus) = connected.nexus.borrow().as_ref() {
+        end_session(&portal, nexus, connected.id);
+    }
+    portal.connections.borrow_mut().remove(&connected.id);
+    let facts = connected.protocol.borrow().info().facts;
+    let initiator = if facts.initiator.is_empty() { "nobody" } else { &facts.initiator };
+    tracing::info!(server = %portal.core.name(), "connection of {initiator} from {} closed: {reason}", facts.peer);
+}
+
+/// Reads, works and writes until the connection is to be closed.
+async fn exchange(portal: &Rc<Portal>, connected: &Rc<Connected>, stream: &TcpStream) -> CloseReason {
+    loop {
+        if let Some(reason) = act(portal, connected) {
+            return reason;
+        }
+        let blocked = match send(connected, stream) {
+            Ok(blocked) => blocked,
+            Err(_) => return lost(portal, connected),
+        };
+        // Sending may have made room for more work, or was the last thing to do.
+        if let Some(reason) = act(portal, connected) {
+            return reason;
+        }
+        let (wants_input, timeout, more) = {
+            let mut connection = connected.protocol.borrow_mut();
+            let more = connection.wants_transmit() && !blocked;
+            (connection.receive_space().is_some(), connection.poll_timeout(), more)
+        };
+        if more {
+            continue;
+        }
+        let sleep = async {
+            match timeout {
+                Some(at) => tokio::time::sleep(at.since(now())).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            ready = stream.readable(), if wants_input => {
+                if ready.is_err() || receive(portal, connected, stream).is_err() {
+                    return lost(portal, connected);
+                }
+            }
+            ready = stream.writable(), if blocked => if ready.is_err() { return lost(portal, connected) },
+            () = connected.wake.notified() => {}
+            () = sleep => connected.protocol.borrow_mut().handle_timeout(now()),
+        }
+    }
+}
+
+/// The TCP connection is gone.
+fn lost(portal: &Rc<Portal>, connected: &Rc<Connected>) -> CloseReason {
+    connected.protocol.borrow_mut().close(CloseReason::Dropped);
+    act(portal, connected).unwrap_or(CloseReason::Dropped)
+}
+
+/// Receives what is there.
+fn receive(portal: &Rc<Portal>, connected: &Rc<Connected>, stream: &TcpStream) -> io::Result<()> {
+    let mut ports = Ports { portal, connected };
+    let mut connection = connected.protocol.borrow_mut();
+    for _ in 0..RECEIVES_MAX {
+        let Some(space) = connection.receive_space() else { break };
+        let wanted = space.len();
+        match stream.try_read(space) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => {
+                connection.handle_received(now(), n, &mut ports);
+                if n < wanted {
+                    break;
+                }
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+            Err(e) => return Err(e),
+        }
+    }
+    drop(connection);
+    if connected.proving.replace(false) {
+        let open: Vec<RequestId> = connected.open.borrow().values().copied().collect();
+        open.into_iter().for_each(|id| portal.core.proof(id));
+        portal.core.pump();
+    }
+    Ok(())
+}
+
+/// Sends what is to be sent; true if the kernel takes no more now.
+fn send(connected: &Rc<Connected>, stream: &TcpStream) -> io::Result<bool> {
+    let mut connection = connected.protocol.borrow_mut();
+    while connection.wants_transmit() {
+        let sent = {
+            let mut slices = [IoSlice::new(&[]); GATHER_MAX];
+            let count = connection.transmit(&mut slices);
+            stream.try_write_vectored(&slices[..count])
+        };
+        match sent {
+            Ok(n) => connection.transmitted(now(), n),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(false)
+}
+
+/// Does what the connection wants done; gives the reason once it is to be closed.
+fn act(portal: &Rc<Portal>, connected: &Rc<Connected>) -> Option<CloseReason> {
+    let front_end: Rc<dyn FrontEnd> = Rc::clone(connected) as Rc<dyn FrontEnd>;
+    let mut closing = None;
+    loop {
+        let mut submitted = false;
+        loop {
+            let next = connected.protocol.borrow_mut().poll_action();
+            let Some(action) = next else { break };
+            match action {
+                Action::Submit { task, volume, op } => {
+                    let id = portal.core.submit(&front_end, task.0, volume, op);
+                    connected.open.borrow_mut().insert(task.0, id);
+                    submitted = true;
+                }
+                Action::Cancel { task } => {
+                    let id = connected.open.borrow().get(&task.0).copied();
+                    if let Some(id) = id {
+                        portal.core.cancel(id);
+                        submitted = true;
+                    }
+                }
+                Action::SessionOpened => opened(portal, connected),
+                Action::SessionEnded => {
+                    if let Some(nexus) = connected.nexus.borrow_mut().take() {
+                        end_session(portal, &nexus, connected.id);
+                    }
+                }
+                Action::ManageOthers { id, volume, scope } => {
+                    portal.manage_others(connected.id, id, volume, scope)
+                }
+                Action::Managed { token } => portal.one_managed(token),
+                Action::Close { reason } => closing = Some(reason),
+            }
+        }
+        if !submitted {
+            return closing;
+        }
+        portal.core.pump();
+    }
+}
+
+fn opened(portal: &Portal, connected: &Connected) {
+    let info = connected.protocol.borrow().info();
+    let target = info.facts.target.as_deref().unwrap_or("discovery");
+    let (initiator, peer) = (&info.facts.initiator, &info.facts.peer);
+    tracing::info!(server = %portal.core.name(), "{initiator} logged in from {peer} to {target}");
+}
+
+fn end_session(portal: &Portal, nexus: &NexusName, connection: ConnectionId) {
+    let next = portal.sessions.borrow_mut().end(nexus, connection);
+    if let Some((next, tsih)) = next
+        && let Some(successor) = portal.connection(next)
+    {
+        successor.with(|connection| connection.handle_session_ready(tsih));
+    }
+}

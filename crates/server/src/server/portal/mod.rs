@@ -1,0 +1,184 @@
+//! The portal: where initiators connect.
+//!
+//! Each connection has a task that reads, lets the protocol work, gives what it wants done to the core, and writes.
+//! The connection's protocol state is borrowed only between waits, and never while the core works.
+
+mod connection;
+mod targets;
+
+use self::connection::Connected;
+use self::targets::Units;
+use super::core::Core;
+use crate::clock::now;
+use crate::names::TargetNames;
+use evenkeel_api::SessionRow;
+use evenkeel_iscsi::target::{
+    CloseReason, ConnectionId, ManagementId, ManagementScope, Sessions, TargetConfig,
+};
+use evenkeel_types::VolumeId;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// Connections of a portal at most; more are closed at once.
+const CONNECTIONS_MAX: usize = 4096;
+/// Pause after a failed accept, so that a lack of descriptors does not become a busy loop.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+
+/// The portal of one server.
+pub(crate) struct Portal {
+    core: Rc<Core>,
+    names: TargetNames,
+    group_id: u64,
+    config: Arc<TargetConfig>,
+    connections: RefCell<BTreeMap<ConnectionId, Rc<Connected>>>,
+    sessions: RefCell<Sessions>,
+    units: RefCell<Units>,
+    /// Task management functions that other sessions still carry out.
+    managed: RefCell<BTreeMap<u64, Management>>,
+    last_connection: Cell<u64>,
+    last_token: Cell<u64>,
+}
+
+/// A task management function under way in other sessions.
+struct Management {
+    origin: ConnectionId,
+    id: ManagementId,
+    /// Sessions that have not carried it out yet.
+    left: usize,
+}
+
+impl Portal {
+    pub(crate) fn new(core: Rc<Core>, names: TargetNames, group_id: u64) -> Rc<Self> {
+        // Every server is a portal group of its own.
+        let portal_group_tag = u16::try_from(core.me().0).unwrap_or(u16::MAX);
+        let config = Arc::new(TargetConfig { portal_group_tag, ..TargetConfig::default() });
+        Rc::new(Self {
+            core,
+            names,
+            group_id,
+            config,
+            connections: RefCell::default(),
+            sessions: RefCell::default(),
+            units: RefCell::default(),
+            managed: RefCell::default(),
+            last_connection: Cell::new(0),
+            last_token: Cell::new(0),
+        })
+    }
+
+    /// Takes connections for ever.
+    pub(crate) async fn accept(self: Rc<Self>, listener: TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, from)) => {
+                    if self.connections.borrow().len() >= CONNECTIONS_MAX {
+                        tracing::warn!(server = %self.core.name(), "refused {from}: {CONNECTIONS_MAX} connections are open");
+                        continue;
+                    }
+                    self.last_connection.set(self.last_connection.get() + 1);
+                    let id = ConnectionId(self.last_connection.get());
+                    let connected = Connected::new(id, Arc::clone(&self.config), from.to_string());
+                    self.connections.borrow_mut().insert(id, Rc::clone(&connected));
+                    tokio::task::spawn_local(connection::drive(Rc::clone(&self), connected, stream));
+                }
+                Err(e) => {
+                    tracing::warn!(server = %self.core.name(), "cannot accept connections: {e}");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    fn connection(&self, id: ConnectionId) -> Option<Rc<Connected>> {
+        self.connections.borrow().get(&id).cloned()
+    }
+
+    fn all(&self) -> Vec<Rc<Connected>> {
+        self.connections.borrow().values().cloned().collect()
+    }
+
+    /// Number of open sessions.
+    pub(crate) fn sessions(&self) -> usize {
+        self.sessions.borrow().len()
+    }
+
+    /// Rows for the table of sessions.
+    pub(crate) fn session_rows(&self) -> Vec<SessionRow> {
+        self.all().iter().filter_map(|connected| connected.row(self.core.name(), &self.names)).collect()
+    }
+
+    /// Asks all initiators to log out.
+    pub(crate) fn log_out_all(&self) {
+        for connected in self.all() {
+            connected.with(|connection| connection.begin_logout(now()));
+        }
+    }
+
+    /// Closes all connections.
+    pub(crate) fn drop_all(&self) {
+        for connected in self.all() {
+            connected.with(|connection| connection.close(CloseReason::Dropped));
+        }
+    }
+
+    /// The directory has changed: sessions of volumes that are gone end.
+    pub(crate) fn view_changed(&self) {
+        let gone =
+            |volume: &VolumeId| self.core.with_view(|view| view.volume(*volume).is_none()).unwrap_or(false);
+        for connected in self.all() {
+            if connected.volume().as_ref().is_some_and(gone) {
+                connected.with(|connection| connection.close(CloseReason::Dropped));
+            }
+        }
+        self.units.borrow_mut().forget_if(gone);
+    }
+
+    /// Has all other sessions of a volume carry a task management function out.
+    fn manage_others(
+        &self,
+        origin: ConnectionId,
+        id: ManagementId,
+        volume: VolumeId,
+        scope: ManagementScope,
+    ) {
+        let others: Vec<_> = self
+            .all()
+            .into_iter()
+            .filter(|connected| connected.id() != origin && connected.volume() == Some(volume))
+            .collect();
+        let token = self.last_token.get() + 1;
+        self.last_token.set(token);
+        self.managed.borrow_mut().insert(token, Management { origin, id, left: others.len() });
+        for other in &others {
+            other.with(|connection| connection.handle_management(now(), scope, token));
+        }
+        if others.is_empty() {
+            self.all_managed(token);
+        }
+    }
+
+    /// One session has carried it out, or is gone and has nothing open any more.
+    fn one_managed(&self, token: u64) {
+        let done = match self.managed.borrow_mut().get_mut(&token) {
+            Some(management) => {
+                management.left = management.left.saturating_sub(1);
+                management.left == 0
+            }
+            None => false,
+        };
+        if done {
+            self.all_managed(token);
+        }
+    }
+
+    fn all_managed(&self, token: u64) {
+        let Some(management) = self.managed.borrow_mut().remove(&token) else { return };
+        if let Some(origin) = self.connection(management.origin) {
+            origin.with(|connection| connection.handle_others_managed(now(), management.id));
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Three servers: every portal serves the same data, while extents move and the process is killed.
+
+use evenkeel_tests::{Group, GroupOptions, compare_files, random_image, run};
+use std::path::Path;
+
+const IMAGE_BYTES: u64 = 256 << 20;
+const EXTENTS: u64 = IMAGE_BYTES >> 22;
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a readable path")
+}
+
+fn write_image(image: &Path, url: &str) {
+    let _ = run("qemu-img", &["convert", "-n", "-f", "raw", "-O", "raw", text(image), url]).ok();
+}
+
+fn read_image(url: &str, back: &Path) {
+    let _ = run("qemu-img", &["convert", "-f", "raw", "-O", "raw", url, text(back)]).ok();
+}
+
+/// The owner of each extent by the view of a server.
+fn owners(group: &Group, server: &str) -> Vec<String> {
+    let table = group.evenkeel(&["route", "v1", "--server", server, "-o", "json"]).ok().json();
+    let rows = table["extents"].as_array().expect("rows").clone();
+    rows.iter().map(|row| row["owner"].as_str().expect("an owner").to_owned()).collect()
+}
+
+fn verify(group: &Group) {
+    let ran = group.evenkeel(&["route", "v1", "--verify", "-o", "json"]);
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+}
+
+#[test]
+fn what_is_written_through_one_portal_is_read_through_the_others() {
+    let group = Group::start(GroupOptions::servers(3).flag("--balance false"));
+    let iqn = group.create_volume("v1", "256MiB");
+    let (image, back) = (group.folder().join("image.raw"), group.folder().join("back.raw"));
+    random_image(&image, IMAGE_BYTES, 11);
+    write_image(&image, &group.url(1, &iqn));
+    for server in [2, 3, 1] {
+        read_image(&group.url(server, &iqn), &back);
+        compare_files(&image, &back);
+    }
+    verify(&group);
+}
+
+#[test]
+fn moves_under_a_reader_and_a_writer_lose_nothing() {
+    let group = Group::start(GroupOptions::servers(3).flag("--balance false"));
+    let iqn = group.create_volume("v1", "256MiB");
+    let (image, back) = (group.folder().join("image.raw"), group.folder().join("back.raw"));
+    random_image(&image, IMAGE_BYTES, 12);
+    write_image(&image, &group.url(1, &iqn));
+    let before = owners(&group, "s1");
+    std::thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            for round in 0..4 {
+                write_image(&image, &group.url(1 + round % 3, &iqn));
+            }
+        });
+        for round in 0..2 {
+            for extent in 0..EXTENTS {
+                let now = owners(&group, "s1")[extent as usize].clone();
+                let to = ["s1", "s2", "s3"][(now.as_bytes()[1] - b'0') as usize % 3];
+                let ran = group.evenkeel(&["move", "v1", &extent.to_string(), "--to", to]);
+                assert!(ran.code == 0 || round > 0, "move of {extent} to {to}: {}", ran.stderr);
+            }
+        }
+        load.join().expect("the writer succeeded");
+    });
+    for server in [1, 2, 3] {
+        read_image(&group.url(server, &iqn), &back);
+        compare_files(&image, &back);
+    }
+    let after = owners(&group, "s1");
+    assert!(before.iter().zip(&after).any(|(a, b)| a != b), "nothing moved");
+    assert_eq!(after, owners(&group, "s2"));
+    assert_eq!(after, owners(&group, "s3"));
+    verify(&group);
+    let moves = group.evenkeel(&["moves", "-o", "json"]).ok().json();
+    assert!(moves["completed"].as_u64().expect("a count") >= EXTENTS, "{moves}");
+}
+
+#[test]
+fn a_kill_in_the_middle_of_a_slow_move_is_resumed_without_sending_again() {
+    let mut group = Group::start(GroupOptions::servers(2).flag("--balance false"));
+    let iqn = group.create_volume("v1", "64MiB");
+    let (image, back) = (group.folder().join("image.raw"), group.folder().join("back.raw"));
+    random_image(&image, 64 << 20, 13);
+    write_image(&image, &group.url(1, &iqn));
+    let owner = owners(&group, "s1")[0].clone();
+    let to = if owner == "s1" { "s2" } else { "s1" };
+    let _ = group.evenkeel(&["move", "v1", "0", "--to", to, "--rate", "1MiB/s"]).ok();
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let moves = group.evenkeel(&["moves", "-o", "json"]).ok().json();
+    let before = moves["regions_sent"].as_u64().expect("a count");
+    assert!((4..60).contains(&before), "the move was to be in its middle: {moves}");
+    group.kill();
+    group.spawn();
+    group.wait();
+    let began = std::time::Instant::now();
+    while owners(&group, "s1")[0] != to {
+        assert!(began.elapsed().as_secs() < 30, "the move did not go on\n{}", group.log());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let moves = group.evenkeel(&["moves", "-o", "json"]).ok().json();
+    let after = moves["regions_sent"].as_u64().expect("a count");
+    assert!(before + after <= 64 + 8, "{before} regions were sent before the kill and {after} after it");
+    read_image(&group.url(2, &iqn), &back);
+    compare_files(&image, &back);
+    verify(&group);
+}

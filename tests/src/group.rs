@@ -1,0 +1,232 @@
+//! A group of servers in a process of its own.
+
+use crate::program::{Ran, run_within};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How a group is started.
+pub struct GroupOptions {
+    /// Servers in the process.
+    pub servers: u16,
+    /// More flags for `evenkeel serve`.
+    pub flags: Vec<String>,
+    /// Where the data lies; absent: a temporary folder.
+    pub data: Option<PathBuf>,
+}
+
+impl GroupOptions {
+    /// This many servers, small stores, everything else by default.
+    #[must_use]
+    pub fn servers(servers: u16) -> Self {
+        Self { servers, flags: vec!["--store-size".into(), "4GiB".into()], data: None }
+    }
+
+    /// The same with another flag.
+    #[must_use]
+    pub fn flag(mut self, flag: &str) -> Self {
+        self.flags.extend(flag.split_whitespace().map(str::to_owned));
+        self
+    }
+}
+
+/// A running group. Dropping it ends the process.
+pub struct Group {
+    options: GroupOptions,
+    folder: TempDir,
+    portal: u16,
+    peer: u16,
+    api: u16,
+    child: Option<Child>,
+}
+
+impl Group {
+    /// Starts a group and waits until it serves.
+    ///
+    /// # Panics
+    /// If it does not.
+    #[must_use]
+    pub fn start(options: GroupOptions) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let ports = free_ports(options.servers * 2 + 1);
+        let mut group = Self {
+            portal: ports,
+            peer: ports + options.servers,
+            api: ports + 2 * options.servers,
+            options,
+            folder,
+            child: None,
+        };
+        group.spawn();
+        group.wait();
+        group
+    }
+
+    /// The program under test.
+    ///
+    /// # Panics
+    /// If it was not built.
+    #[must_use]
+    pub fn program() -> PathBuf {
+        let test = std::env::current_exe().expect("the test's own path");
+        let folder = test.ancestors().nth(2).expect("the test lies in target/PROFILE/deps");
+        let program = folder.join("evenkeel");
+        assert!(program.exists(), "{} is missing: run cargo build first", program.display());
+        program
+    }
+
+    /// Starts the process; does not wait for it.
+    ///
+    /// # Panics
+    /// If it runs already, or cannot be started.
+    pub fn spawn(&mut self) {
+        assert!(self.child.is_none(), "the group runs already");
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .expect("the log opens");
+        let data = self.data();
+        std::fs::create_dir_all(&data).expect("the data folder");
+        let child = Command::new(Self::program())
+            .args(["serve", "--data", data.to_str().expect("a readable path")])
+            .args(["--servers", &self.options.servers.to_string()])
+            .args(["--portal", &format!("127.0.0.1:{}", self.portal)])
+            .args(["--peer-port", &self.peer.to_string()])
+            .args(["--api", &format!("127.0.0.1:{}", self.api)])
+            .args(&self.options.flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn();
+        self.child = Some(child.expect("evenkeel serve starts"));
+    }
+
+    /// Waits until the group serves.
+    ///
+    /// # Panics
+    /// If it does not within 30 s, with its log.
+    pub fn wait(&self) {
+        let ran = self.evenkeel(&["wait", "--timeout", "30s"]);
+        assert_eq!(ran.code, 0, "{}\nlog:\n{}", ran.stderr, self.log());
+    }
+
+    /// Runs an admin command against the group.
+    #[must_use]
+    pub fn evenkeel(&self, args: &[&str]) -> Ran {
+        let api = format!("http://127.0.0.1:{}", self.api);
+        let program = Self::program();
+        let args: Vec<&str> = ["--api", &api].into_iter().chain(args.iter().copied()).collect();
+        run_within(Duration::from_secs(90), program.to_str().expect("a readable path"), &args)
+    }
+
+    /// Makes a volume that everybody may use; gives its target name.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    #[must_use]
+    pub fn create_volume(&self, name: &str, size: &str) -> String {
+        let made =
+            self.evenkeel(&["volume", "create", name, "--size", size, "--allow", "any", "-o", "json"]).ok();
+        made.json()["iqn"].as_str().expect("an iqn").to_owned()
+    }
+
+    /// The address of the n-th server's portal, from 1.
+    #[must_use]
+    pub fn portal(&self, server: u16) -> String {
+        format!("127.0.0.1:{}", self.portal + server - 1)
+    }
+
+    /// The port of the n-th server for other servers, from 1.
+    #[must_use]
+    pub fn peer_port(&self, server: u16) -> u16 {
+        self.peer + server - 1
+    }
+
+    /// The URL of a volume at the n-th server's portal, as libiscsi and QEMU write it.
+    #[must_use]
+    pub fn url(&self, server: u16, iqn: &str) -> String {
+        format!("iscsi://{}/{iqn}/0", self.portal(server))
+    }
+
+    /// The folder of the group's data.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.options.data.clone().unwrap_or_else(|| self.folder.path().join("data"))
+    }
+
+    /// A folder for the scenario's own files.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// What the process logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// The process number.
+    ///
+    /// # Panics
+    /// If it does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the group runs").id()
+    }
+
+    /// Ends the process at once, as a crash does.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Ends the process by SIGTERM; gives its exit code and how long it took.
+    ///
+    /// # Panics
+    /// If it does not end within 20 s.
+    pub fn stop(&mut self) -> (i32, Duration) {
+        let mut child = self.child.take().expect("the group runs");
+        let began = Instant::now();
+        let _ = run_within(Duration::from_secs(5), "kill", &["-TERM", &child.id().to_string()]);
+        while began.elapsed() < Duration::from_secs(20) {
+            if let Some(status) = child.try_wait().expect("the child can be waited for") {
+                return (status.code().unwrap_or(-1), began.elapsed());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = child.kill();
+        panic!("the group did not stop within 20 s\n{}", self.log());
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            eprintln!("log of the group:\n{}", self.log());
+        }
+    }
+}
+
+/// The first of `count` successive ports that are free now. Tests run side by side in processes of their own, so each
+/// begins its search at a place of its own.
+fn free_ports(count: u16) -> u16 {
+    let start = 20_000 + (std::process::id() % 1_000) as u16 * 30;
+    for step in 0..500u16 {
+        let base = 20_000 + (start - 20_000 + step * 17) % 30_000;
+        if (base..base + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
+            return base;
+        }
+    }
+    panic!("no {count} successive free ports");
+}

@@ -1,0 +1,13 @@
+//! What end-to-end scenarios need: a running group, and initiators that nobody here wrote.
+//!
+//! A scenario runs the real program in processes of its own, on free ports of loopback, with its data in a temporary
+//! folder. Programs of others (`qemu-img`, `qemu-io`, `iscsi-test-cu`, ...) must be installed: a scenario that misses
+//! one fails and says which, it does not pass quietly.
+
+mod group;
+mod image;
+mod program;
+
+pub use group::{Group, GroupOptions};
+pub use image::{compare_files, random_image};
+pub use program::{Ran, run, run_within};
