@@ -10,7 +10,7 @@ use crate::journal::record::{
 use crate::journal::ring::Ring;
 use crate::layout::{BLOCK, NO_UNIT};
 use crate::op::sequence::{Turn, content_offset, footprint};
-use crate::op::{Mutation, MutationKind, Op};
+use crate::op::{Mutation, MutationKind};
 use crate::store::Store;
 use crate::superblock::JournalPoint;
 use bytes::Bytes;
@@ -146,11 +146,8 @@ impl Store {
         let largest_ever = ring.blocks() / RECORD_RING_FRACTION;
         let blocks_max = ring.largest().min(largest_ever);
         while let Some(key) = self.ready.front().copied() {
-            let Op::Mutation(mutation) = self.ops.get(key) else {
-                unreachable!("a group commit holds changes")
-            };
-            let slot = mutation.slot;
-            if self.active.get(self.table.slot(slot).active).stalled {
+            let mutation = self.ops.mutation(key);
+            if self.is_stalled(key) {
                 self.ready.pop_front();
                 self.space_waiters.push_back(key);
                 continue;
@@ -195,9 +192,7 @@ impl Store {
     /// it. What no checkpoint can help is refused.
     fn stall(&mut self, key: u32) -> Result<(), StoreError> {
         let hopeless = self.units.freed() == 0;
-        let Op::Mutation(mutation) = self.ops.get_mut(key) else {
-            unreachable!("a group commit holds changes")
-        };
+        let mutation = self.ops.mutation_mut(key);
         mutation.stalls += 1;
         if hopeless || mutation.stalls > STALLS_MAX {
             return Err(StoreError::NoSpace);
@@ -212,9 +207,7 @@ impl Store {
 
     /// A refused change gives back the units that it took, and the extent gets its whole reservation again.
     fn refuse(&mut self, key: u32) {
-        let Op::Mutation(mutation) = self.ops.get_mut(key) else {
-            unreachable!("a group commit holds changes")
-        };
+        let mutation = self.ops.mutation_mut(key);
         let slot = mutation.slot;
         for (_, unit) in std::mem::take(&mut mutation.prepared) {
             self.units.give_back(unit);
@@ -233,7 +226,7 @@ impl Store {
         self.cache.mark_dirty(cached);
         batch.effects.extend(released.iter().map(|(_, unit)| Effect::FreeUnit(*unit)));
         self.units.note_freed(released.len() as u32);
-        let Op::Mutation(mutation) = self.ops.get(key) else { unreachable!("a group commit holds changes") };
+        let mutation = self.ops.mutation(key);
         match &entry.change {
             Change::Write { sections, .. } => {
                 let held = self.table.slot_mut(slot);
@@ -309,26 +302,34 @@ impl Store {
         self.journal.batch = batch;
     }
 
+    /// Whether a change of the same extent waits for space before this one.
+    fn is_stalled(&self, key: u32) -> bool {
+        self.active.get(self.table.slot(self.ops.mutation(key).slot).active).stalled
+    }
+
     /// Changes that waited for space get their turn again, in order.
     pub(crate) fn retry_stalled(&mut self) {
-        let waiting = std::mem::take(&mut self.space_waiters);
+        let mut waiting = std::mem::take(&mut self.space_waiters);
+        if !waiting.is_empty() {
+            // Those behind them whose turn did not come belong to them.
+            let (behind, others): (Vec<u32>, Vec<u32>) =
+                std::mem::take(&mut self.ready).into_iter().partition(|key| self.is_stalled(*key));
+            self.ready.extend(others);
+            waiting.extend(behind);
+        }
         // All go back into the queues of their extents, to be prepared again: now there may be units.
         for key in &waiting {
-            let Op::Mutation(mutation) = self.ops.get(*key) else {
-                unreachable!("only changes wait for space")
-            };
-            let held = self.table.slot(mutation.slot);
+            let held = self.table.slot(self.ops.mutation(*key).slot);
             let active = self.active.get_mut(held.active);
-            active.stalled = false;
             active.dispatched -= 1;
+            active.stalled = false;
             self.cache.get_mut(held.cached).pins -= 1;
         }
+        for key in &waiting {
+            self.prepare_again(*key);
+        }
         for key in waiting {
-            let Op::Mutation(mutation) = self.ops.get(key) else {
-                unreachable!("only changes wait for space")
-            };
-            let slot = mutation.slot;
-            self.prepare_again(key);
+            let slot = self.ops.mutation(key).slot;
             self.dispatch(slot);
         }
         for (ticket, extent, kind) in std::mem::take(&mut self.slot_waiters) {

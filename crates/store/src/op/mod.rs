@@ -9,6 +9,7 @@ pub(crate) mod prepare;
 pub(crate) mod read;
 pub(crate) mod sequence;
 
+use crate::slab::Slab;
 use evenkeel_types::geometry::BlockRange;
 use evenkeel_types::store_op::StoreTicket;
 use evenkeel_types::store_op::{IdentityChange, StoreWrite};
@@ -22,6 +23,23 @@ use std::collections::VecDeque;
 pub(crate) enum Op {
     Read(Box<ReadOp>),
     Mutation(Box<Mutation>),
+}
+
+impl Slab<Op> {
+    /// The change under a key that is known to be one.
+    pub(crate) fn mutation(&self, key: u32) -> &Mutation {
+        match self.get(key) {
+            Op::Mutation(mutation) => mutation,
+            Op::Read(_) => unreachable!("only changes have a turn in the journal"),
+        }
+    }
+
+    pub(crate) fn mutation_mut(&mut self, key: u32) -> &mut Mutation {
+        match self.get_mut(key) {
+            Op::Mutation(mutation) => mutation,
+            Op::Read(_) => unreachable!("only changes have a turn in the journal"),
+        }
+    }
 }
 
 /// A change of an extent.

@@ -113,9 +113,7 @@ impl Store {
         loop {
             let active = self.active.get_mut(key);
             let Some(pending) = active.mutations.get(active.dispatched).copied() else { return };
-            let Op::Mutation(mutation) = self.ops.get(pending.op) else {
-                unreachable!("a change is a mutation")
-            };
+            let mutation = self.ops.mutation(pending.op);
             if mutation.writes_left > 0 {
                 return;
             }

@@ -4,7 +4,7 @@
 use crate::disk::{IoKind, IoPieces};
 use crate::io::Purpose;
 use crate::layout::{BLOCK, NO_UNIT, UNIT_BLOCKS};
-use crate::op::{MutationKind, Op};
+use crate::op::MutationKind;
 use crate::store::Store;
 use crate::units::Room;
 use evenkeel_types::aligned_buf::BUFFER_ALIGNMENT;
@@ -25,7 +25,7 @@ pub(crate) fn aligned(data: Bytes) -> Bytes {
 impl Store {
     /// Prepares a change; its `writes_left` says what must still end.
     pub(crate) fn prepare(&mut self, key: u32) {
-        let Op::Mutation(mutation) = self.ops.get_mut(key) else { unreachable!("only changes are prepared") };
+        let mutation = self.ops.mutation_mut(key);
         match &mut mutation.kind {
             MutationKind::Write(write) => {
                 let Content::Data(data) = &mut write.content else { return };
@@ -53,7 +53,7 @@ impl Store {
 
     /// Writes whole regions out of place for which there was no unit before.
     pub(crate) fn prepare_again(&mut self, key: u32) {
-        let Op::Mutation(mutation) = self.ops.get(key) else { unreachable!("only changes are prepared") };
+        let mutation = self.ops.mutation(key);
         match &mutation.kind {
             MutationKind::Write(write)
                 if matches!(write.content, Content::Data(_)) && write.blocks.count >= BLOCKS_PER_REGION =>
@@ -69,7 +69,7 @@ impl Store {
 
     /// Whole regions of a write go to free units, neighbours in one request.
     fn prepare_write(&mut self, key: u32) {
-        let Op::Mutation(mutation) = self.ops.get(key) else { unreachable!("only changes are prepared") };
+        let mutation = self.ops.mutation(key);
         let MutationKind::Write(write) = &mutation.kind else { unreachable!("called for writes") };
         let Content::Data(data) = &write.content else { unreachable!("called for content") };
         let (slot, data, blocks) = (mutation.slot, data.clone(), write.blocks);
@@ -79,12 +79,12 @@ impl Store {
                 continue;
             }
             let region = Region::new(number).expect("a block range lies within its extent");
-            let Op::Mutation(mutation) = self.ops.get(key) else { unreachable!("looked at above") };
+            let mutation = self.ops.mutation(key);
             if mutation.prepared.iter().any(|(prepared, _)| *prepared == region) {
                 continue;
             }
             let Some(unit) = self.take_unit_early(slot, region) else { continue };
-            let Op::Mutation(mutation) = self.ops.get_mut(key) else { unreachable!("looked at above") };
+            let mutation = self.ops.mutation_mut(key);
             mutation.prepared.push((region, unit));
             let start = usize::from(piece.first - blocks.first) * BLOCK;
             let end = start + REGION_BYTES as usize;
@@ -111,19 +111,19 @@ impl Store {
     fn write_content_pieces(&mut self, key: u32, unit: u32, pieces: IoPieces) {
         let offset = self.geometry.unit_block(unit, 0);
         self.io.issue(IoKind::Write { offset, pieces, durable: true }, Purpose::Content { op: key });
-        let Op::Mutation(mutation) = self.ops.get_mut(key) else { unreachable!("only changes have content") };
+        let mutation = self.ops.mutation_mut(key);
         mutation.writes_left += 1;
     }
 
     /// A region's image goes to a free unit as it will lie there, with zeros where blocks are absent.
     fn prepare_install(&mut self, key: u32) {
-        let Op::Mutation(mutation) = self.ops.get(key) else { unreachable!("only changes are prepared") };
+        let mutation = self.ops.mutation(key);
         let MutationKind::Install { region, present, data, .. } = &mutation.kind else {
             unreachable!("called for images")
         };
         let (slot, region, present, data) = (mutation.slot, *region, *present, data.clone());
         let Some(unit) = self.take_unit_early(slot, region) else { return };
-        let Op::Mutation(mutation) = self.ops.get_mut(key) else { unreachable!("looked at above") };
+        let mutation = self.ops.mutation_mut(key);
         mutation.prepared.push((region, unit));
         let mut image = Payload::default();
         let (mut block, mut at) = (0, 0);
@@ -176,7 +176,7 @@ impl Store {
 
     /// A content write is durable.
     pub(crate) fn content_done(&mut self, key: u32) {
-        let Op::Mutation(mutation) = self.ops.get_mut(key) else { unreachable!("only changes have content") };
+        let mutation = self.ops.mutation_mut(key);
         mutation.writes_left -= 1;
         if mutation.writes_left == 0 {
             let slot = mutation.slot;

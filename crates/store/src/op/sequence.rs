@@ -4,7 +4,7 @@
 use crate::extent::record::Record;
 use crate::journal::entry::{Change, Entry, Section, SectionKind, named};
 use crate::layout::{BLOCK, NO_UNIT};
-use crate::op::{Mutation, MutationKind, Op};
+use crate::op::{Mutation, MutationKind};
 use crate::store::Store;
 use crate::units::Room;
 use evenkeel_types::Region;
@@ -28,7 +28,7 @@ pub(crate) enum Turn {
 impl Store {
     /// Makes an entry of a change. Only units are taken; the record is not changed yet.
     pub(crate) fn sequence(&mut self, key: u32) -> Turn {
-        let Op::Mutation(mutation) = self.ops.get(key) else { unreachable!("a group commit holds changes") };
+        let mutation = self.ops.mutation(key);
         let slot = mutation.slot;
         let record = &self.cache.get(self.table.slot(slot).cached).record;
         let entry = |change| Turn::Entry(Entry { slot, extent: self.table.slot(slot).extent, change });
@@ -93,7 +93,7 @@ impl Store {
     }
 
     fn sequence_write(&mut self, key: u32) -> Turn {
-        let Op::Mutation(mutation) = self.ops.get(key) else { unreachable!("looked at by the caller") };
+        let mutation = self.ops.mutation(key);
         let MutationKind::Write(write) = &mutation.kind else { unreachable!("called for writes") };
         let (slot, blocks) = (mutation.slot, write.blocks);
         let is_data = matches!(write.content, Content::Data(_));
@@ -135,7 +135,7 @@ impl Store {
     }
 
     fn sequence_install(&mut self, key: u32) -> Turn {
-        let Op::Mutation(mutation) = self.ops.get(key) else { unreachable!("looked at by the caller") };
+        let mutation = self.ops.mutation(key);
         let MutationKind::Install { region, version, present, .. } = mutation.kind else {
             unreachable!("called for images")
         };
