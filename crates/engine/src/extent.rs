@@ -33,8 +33,12 @@ pub(crate) struct Extent {
     pub(crate) waiting: VecDeque<Key>,
     /// Operations that resolved here and have not ended: while there is one, the copy is not freed.
     pub(crate) pins: u32,
-    /// No epoch below is accepted here, as far as is known without asking the store.
+    /// No epoch below is accepted here, as far as is known without asking the store. It may be ahead of the store: an
+    /// attach that was not answered still tells that the directory has gone on.
     pub(crate) accepted: Epoch,
+    /// The lowest epoch in which this server may reign again, after a reign that was ended: for its epoch it is over,
+    /// whatever an old view says.
+    pub(crate) reigns_from: Epoch,
     /// The store may hold a copy.
     pub(crate) may_hold: bool,
     /// The store is giving the copy up.
@@ -55,6 +59,7 @@ impl Extent {
             waiting: VecDeque::new(),
             pins: 0,
             accepted: Epoch::ZERO,
+            reigns_from: Epoch::ZERO,
             may_hold: false,
             releasing: false,
             lease_until: None,
@@ -65,7 +70,7 @@ impl Extent {
     /// The lowest epoch that may be served or attached here.
     pub(crate) fn fence(&self) -> Epoch {
         let promised = self.promise.as_ref().map_or(Epoch::ZERO, |promise| promise.epoch);
-        self.accepted.max(promised).max(self.copy.epoch())
+        self.accepted.max(promised).max(self.copy.epoch()).max(self.reigns_from)
     }
 
     /// Whether nothing would be lost if the state were forgotten.

@@ -308,6 +308,7 @@ impl Extent {
         if reign.phase != Phase::Draining || reign.running > 0 {
             return;
         }
+        self.reigns_from = self.reigns_from.max(Epoch(reign.epoch.0 + 1));
         self.end_move_of_reign(core);
         self.reign = None;
         core.wake(self.id);

@@ -21,6 +21,7 @@ impl Extent {
             core.send(from, Message::AttachRefused(refused));
             return;
         }
+        self.accepted = self.accepted.max(attach.epoch);
         match attach.part {
             Part::Target => {
                 self.end_copy(core);

@@ -128,7 +128,9 @@ fn nothing_is_acknowledged_without_a_required_target() {
 #[test]
 fn a_write_that_arrives_after_the_copy_that_carried_it_is_not_applied_again() {
     let mut world = World::new(2);
-    world.write_now(1, 0, BLOCK, 1);
+    for region in 0..64 {
+        world.write_now(1, region * 65536, BLOCK, 1);
+    }
     world.start_move_at(1, 0, 2, Some(100 << 10));
     world.pass_ms(60);
     world.hold_links.insert((1, 2));
@@ -136,7 +138,6 @@ fn a_write_that_arrives_after_the_copy_that_carried_it_is_not_applied_again() {
     world.settle();
     assert_eq!(world.waiting(1, 2, "write"), 1);
     let stale = world.take_message(1, 2, "write");
-    let shown = format!("{stale:?}");
     world.disconnect(1, 2);
     world.hold_links.clear();
     world.connect(1, 2);
@@ -149,8 +150,8 @@ fn a_write_that_arrives_after_the_copy_that_carried_it_is_not_applied_again() {
     let refusals = world.engine(2).counters().stale_refusals;
     world.event(2, crate::Event::Message { from: evenkeel_types::ServerId(1), message: stale });
     world.settle();
-    assert_eq!(world.engine(2).counters().stale_refusals, refusals + 1, "{:?} {:?}", shown, world.engine(2).extents);
-    world.pass_ms(5_000);
+    assert_eq!(world.engine(2).counters().stale_refusals, refusals + 1);
+    world.pass_ms(10_000);
     assert_eq!(world.owner(0), 2);
     assert_eq!(world.byte_at(1, 0, BLOCK), 2);
 }

@@ -97,6 +97,7 @@ impl Run {
                 BlockOp::Write { at, data: Bytes::from(vec![value; BLOCK_BYTES as usize]) }
             };
             let id = self.world.request(server, op);
+            if std::env::var("TRACE").is_ok() { println!("CLIENT write block {n} {:?} via {server} id {id} at {}", self.blocks[n].may_be, self.world.now); }
             let value = *self.blocks[n].may_be.last().unwrap();
             self.blocks[n].writing = Some((server, id, value));
         } else if !write && block.writing.is_none() && block.reading.is_none() {
@@ -108,7 +109,9 @@ impl Run {
     fn fault(&mut self) {
         let n = 1 + self.world.draw(u64::from(SERVERS)) as u32;
         let other = 1 + n % SERVERS;
-        match self.world.draw(12) {
+        let kind = self.world.draw(12);
+        if std::env::var("TRACE").is_ok() { println!("FAULT {kind} {n} {other} at {}", self.world.now); }
+        match kind {
             0 if self.world.servers[&n].engine.is_some() => {
                 // The front ends of a server die with it: what they wanted may or may not have been done.
                 for block in &mut self.blocks {

@@ -327,6 +327,14 @@ impl World {
         let count = actions.len() as u64;
         self.turn += 1;
         let pick = if self.random.is_some() { self.draw(count) } else { self.turn % count };
+        if std::env::var("TRACE").is_ok() {
+            match actions[pick as usize] {
+                Action::Store(n) => println!("{} store {n} {:?}", self.turn, self.servers[&n].store.queue.front()),
+                Action::Link(a, b) => println!("{} link {a}->{b} {:?}", self.turn, self.links[&(a, b)].front()),
+                Action::Batch(n) => println!("{} batch {n} {:?}", self.turn, self.servers[&n].batches.front().map(|b| b.revision)),
+                Action::Txn => println!("{} txn {:?}", self.turn, self.txns.front().map(|t| (t.0, t.1))),
+            }
+        }
         match actions[pick as usize] {
             Action::Store(n) => self.step_store(n),
             Action::Link(from, to) => {
