@@ -33,10 +33,6 @@ const REPLICAS_MAX: usize = 4;
 
 /// Everything that servers say to each other.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the large ones are the frequent ones; a box would be an allocation"
-)]
 pub enum Message {
     /// The first message of either side.
     Hello(Hello),
