@@ -7,20 +7,20 @@
 use evenkeel_api::Finding;
 use evenkeel_meta::View;
 use evenkeel_types::store_op::InventoryEntry;
-use evenkeel_types::{ExtentId, ServerId};
+use evenkeel_types::{ExtentId, ServerId, VolumeId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the stores of the servers hold.
 pub(crate) type Inventories = BTreeMap<ServerId, Vec<InventoryEntry>>;
 
-/// Everything that is not as it should be, in order of the extents. Moves and releases that are under way can show up
+/// Everything that is not as it should be with a volume, and with records of volumes that the directory does not know,
+/// in order of the extents. Moves and releases that are under way can show up
 /// as findings for an instant: what is still there a moment later is real.
-pub(crate) fn verify(view: &View, inventories: &Inventories) -> Vec<Finding> {
+pub(crate) fn verify(view: &View, volume: VolumeId, inventories: &Inventories) -> Vec<Finding> {
     let mut extents: BTreeSet<ExtentId> =
         inventories.values().flatten().filter(|entry| entry.has_data).map(|entry| entry.extent).collect();
-    for (volume, _) in view.volumes() {
-        extents.extend(view.entries(volume).map(|(index, _)| ExtentId { volume, index }));
-    }
+    extents.retain(|extent| extent.volume == volume || view.volume(extent.volume).is_none());
+    extents.extend(view.entries(volume).map(|(index, _)| ExtentId { volume, index }));
     let records: BTreeMap<(ExtentId, ServerId), &InventoryEntry> = inventories
         .iter()
         .flat_map(|(server, entries)| entries.iter().map(move |entry| ((entry.extent, *server), entry)))
@@ -102,3 +102,6 @@ fn names(view: &View, route: &evenkeel_meta::Route) -> String {
     let names: Vec<String> = (0..route.replicas.len()).map(|n| name(view, route.replicas[n])).collect();
     names.join(", ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,6 @@ use crate::verify::{Inventories, verify as compare};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use evenkeel_api::{Finding, RouteTable, VerifyReport};
-use evenkeel_types::ExtentId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,20 +42,12 @@ pub(super) async fn verify(
     let (mut extents, mut records) = (0, 0);
     for round in 0..ROUNDS {
         let inventories = group.inventories().await?;
-        let inventories = inventories
-            .into_iter()
-            .map(|(server, entries)| {
-                // Records of volumes that nobody knows are nobody else's business but the verifier's.
-                let mine = |extent: ExtentId| extent.volume == id || view.volume(extent.volume).is_none();
-                (server, entries.into_iter().filter(|entry| mine(entry.extent)).collect())
-            })
-            .collect::<Inventories>();
         let view = group.view().await?;
-        let written: BTreeSet<ExtentId> =
-            inventories.values().flatten().filter(|e| e.has_data).map(|e| e.extent).collect();
-        extents = written.len() as u64;
-        records = inventories.values().flatten().filter(|entry| entry.has_data).count() as u64;
-        let found = compare(&view, &inventories);
+        let copies =
+            || inventories.values().flatten().filter(|entry| entry.has_data && entry.extent.volume == id);
+        extents = copies().map(|entry| entry.extent).collect::<BTreeSet<_>>().len() as u64;
+        records = copies().count() as u64;
+        let found = compare(&view, id, &inventories);
         let still = match lasting {
             None => found,
             Some(before) => found.into_iter().filter(|f| before.iter().any(|b| same_place(b, f))).collect(),
