@@ -2,6 +2,7 @@
 
 use crate::disk::Disk;
 use crate::extent::record::Record;
+use crate::extent::table::Slot;
 use crate::fault::StoreFault;
 use crate::layout::{BLOCK, NO_UNIT};
 use crate::recover::{Image, newest};
@@ -255,8 +256,7 @@ fn check_record(disk: &dyn Disk, image: &Image, slot: u32, record: &Record, repo
 pub fn inventory(disk: &dyn Disk) -> Result<Vec<InventoryEntry>, StoreFault> {
     let (superblock, _) = Superblock::choose(Superblock::read_copies(disk)?, disk.len())?;
     let image = Image::load(disk, superblock, &mut |_| Ok(()))?;
-    let mut entries: Vec<_> =
-        image.slots.iter().filter(|slot| slot.live).map(|slot| slot.inventory()).collect();
+    let mut entries: Vec<_> = image.slots.iter().filter(|slot| slot.live).map(Slot::inventory).collect();
     entries.sort_unstable_by_key(|entry| entry.extent);
     Ok(entries)
 }

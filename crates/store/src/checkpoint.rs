@@ -27,6 +27,9 @@ const WRITES_IN_FLIGHT_MAX: u32 = 32;
 /// From this share of the ring on, in percent, a checkpoint begins by itself.
 const BEGIN_PERCENT: u64 = 50;
 
+/// Blocks with the journal sequences of their content.
+pub(crate) type NamedBlocks = SmallVec<[(u16, u64); 4]>;
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
     Idle,
@@ -150,7 +153,7 @@ impl Store {
     /// Writes an extent's journaled blocks into their places, neighbours on the disk in one request.
     fn write_in_place(&mut self, slot: u32) {
         let cached = self.cache.get(self.table.slot(slot).cached);
-        let mut runs: Vec<(u64, IoPieces, SmallVec<[(u16, u64); 4]>)> = Vec::new();
+        let mut runs: Vec<(u64, IoPieces, NamedBlocks)> = Vec::new();
         for (block, overlay) in &cached.overlay {
             let (_, within) = cached.record.place_of(*block);
             let offset = self.geometry.unit_block(overlay.unit, within);

@@ -1,7 +1,7 @@
 //! Disk requests: those to be handed out, and what the ones under way are for.
 
+use crate::checkpoint::NamedBlocks;
 use crate::disk::{DiskIo, IoId, IoKind};
-use smallvec::SmallVec;
 use std::collections::{BTreeMap, VecDeque};
 
 /// What a disk request is for.
@@ -16,7 +16,7 @@ pub(crate) enum Purpose {
     /// A record that is needed in the cache.
     Load { slot: u32 },
     /// Journaled blocks, written into their places: block and journal sequence of each.
-    InPlace { slot: u32, blocks: SmallVec<[(u16, u64); 4]> },
+    InPlace { slot: u32, blocks: NamedBlocks },
     /// A metadata page.
     Page { slot: u32, generation: u64 },
     /// A flush of the checkpoint.

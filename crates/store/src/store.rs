@@ -175,7 +175,7 @@ impl Store {
         match op {
             StoreOp::Read { extent, blocks } => self.submit_read(ticket, extent, ReadKind::Blocks(blocks)),
             StoreOp::ReadRegion { extent, region } => {
-                self.submit_read(ticket, extent, ReadKind::Region(region))
+                self.submit_read(ticket, extent, ReadKind::Region(region));
             }
             StoreOp::Describe { extent } => self.submit_read(ticket, extent, ReadKind::Describe),
             StoreOp::Write(write) => self.submit_mutation(ticket, write.extent, MutationKind::Write(write)),
@@ -237,7 +237,7 @@ impl Store {
             Purpose::Journal => self.commit_done(),
             Purpose::Content { op } => self.content_done(op),
             Purpose::Read { op, part } => self.read_done(op, part, result),
-            Purpose::Load { slot } => self.load_done(slot, result),
+            Purpose::Load { slot } => self.load_done(slot, &result),
             Purpose::InPlace { slot, blocks } => self.in_place_done(slot, &blocks),
             Purpose::Page { slot, generation } => self.page_done(slot, generation),
             Purpose::CheckpointFlush => self.checkpoint_flushed(),

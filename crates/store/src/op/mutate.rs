@@ -171,11 +171,11 @@ impl Store {
     }
 
     /// A metadata page came back.
-    pub(crate) fn load_done(&mut self, slot: u32, result: Result<Option<AlignedBuf>, DiskError>) {
+    pub(crate) fn load_done(&mut self, slot: u32, result: &Result<Option<AlignedBuf>, DiskError>) {
         self.loads_in_flight -= 1;
         self.stats.records_loaded += 1;
         let held = self.table.slot(slot);
-        let found = match &result {
+        let found = match result {
             Ok(Some(buf)) => page::decode(buf, self.superblock.store_id, slot),
             _ => None,
         };

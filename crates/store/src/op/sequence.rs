@@ -81,14 +81,14 @@ impl Store {
         }
     }
 
-    /// Whether units for these regions can be had, and the turn that says so if not.
-    fn ask_room(&self, slot: u32, regions: &[Region]) -> Result<(), Turn> {
+    /// The turn of a change that cannot have units for these regions now; none if it can.
+    fn without_room(&self, slot: u32, regions: &[Region]) -> Option<Turn> {
         let reserved = self.table.slot(slot).reserved;
         let promised = regions.iter().filter(|region| reserved >> region.index() & 1 == 1).count() as u32;
         match self.units.room(regions.len() as u32 - promised, promised) {
-            Room::Now => Ok(()),
-            Room::AfterCheckpoint => Err(Turn::Stalled),
-            Room::Never => Err(Turn::Refused(StoreError::NoSpace)),
+            Room::Now => None,
+            Room::AfterCheckpoint => Some(Turn::Stalled),
+            Room::Never => Some(Turn::Refused(StoreError::NoSpace)),
         }
     }
 
@@ -120,7 +120,7 @@ impl Store {
             sections.push(Section { region, kind, mask, unit, crcs });
         }
         let (version, identity, forget_below) = (write.version, write.identity, write.forget_below);
-        if let Err(turn) = self.ask_room(slot, &without_unit) {
+        if let Some(turn) = self.without_room(slot, &without_unit) {
             return turn;
         }
         if is_data {
@@ -153,7 +153,7 @@ impl Store {
             }
             None => {
                 if mapped == NO_UNIT
-                    && let Err(turn) = self.ask_room(slot, &[region])
+                    && let Some(turn) = self.without_room(slot, &[region])
                 {
                     return turn;
                 }

@@ -1,7 +1,7 @@
 //! A store on a simulated disk, driven step by step.
 
 use crate::{Disk, DiskIo, FormatOptions, IoKind, OpenOptions, OpenReport, SimDisk, Store, StoreFault};
-use evenkeel_types::geometry::{BLOCK_BYTES, BLOCKS_PER_REGION};
+use evenkeel_types::geometry::BLOCK_BYTES;
 use evenkeel_types::store_op::{
     Content, ExtentDescription, IdentityChange, StoreError, StoreOp, StoreOutcome, StoreReply, StoreTicket,
     StoreWrite,
@@ -241,5 +241,3 @@ pub(super) fn find_block(disk: &SimDisk, content: &[u8]) -> Vec<u64> {
         })
         .collect()
 }
-
-pub(super) const WHOLE_REGION: u16 = BLOCKS_PER_REGION;

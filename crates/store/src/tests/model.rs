@@ -102,7 +102,7 @@ struct World {
 impl World {
     fn new(seed: u64, tight: bool) -> Self {
         let mut disk = SimDisk::new(if tight { 20 * MIB } else { 96 * MIB }, seed);
-        if seed % 2 == 0 {
+        if seed.is_multiple_of(2) {
             disk.fill_with_garbage();
         }
         let options = crate::FormatOptions {

@@ -1,1 +1,510 @@
-//! Crashes and damage.
+//! Crashes and damage: what recovery must get right, each as one scenario.
+
+use super::harness::*;
+use crate::journal::record::{Header, RECORD_MAGIC};
+use crate::layout::{Geometry, JOURNAL_OFFSET, PAGE_BYTES, SLOT_BYTES, SUPERBLOCK_OFFSETS};
+use crate::{
+    CheckDepth, CrashKind, Disk, DiskIo, FindingKind, IoKind, SimDisk, Store, StoreFault, check, inventory,
+};
+use evenkeel_types::store_op::{Content, StoreError, StoreOp};
+use evenkeel_types::{AlignedBuf, Version};
+use smallvec::SmallVec;
+
+fn kinds(disk: &SimDisk) -> Vec<FindingKind> {
+    let report = check(disk, Some((GROUP, SERVER)), CheckDepth::Data);
+    assert!(report.findings.iter().all(|finding| !finding.line.contains('\n')));
+    report.findings.iter().map(|finding| finding.kind).collect()
+}
+
+/// Positions of all journal records on the disk, in the order of their sequences.
+fn records(disk: &SimDisk) -> Vec<(u64, Header)> {
+    let mut buf = AlignedBuf::zeroed(4096);
+    let mut found = Vec::new();
+    for offset in (JOURNAL_OFFSET..JOURNAL_OFFSET + MIB).step_by(4096) {
+        disk.read_at(offset, &mut buf).unwrap();
+        if buf[..8] == RECORD_MAGIC {
+            found.push((offset, Header::peek(&buf).unwrap()));
+        }
+    }
+    found.sort_by_key(|(_, header)| header.sequence);
+    found
+}
+
+fn block_at(disk: &SimDisk, offset: u64) -> Vec<u8> {
+    let mut buf = AlignedBuf::zeroed(4096);
+    disk.read_at(offset, &mut buf).unwrap();
+    buf.to_vec()
+}
+
+fn put(disk: &mut SimDisk, offset: u64, bytes: &[u8]) {
+    disk.write_at(offset, &AlignedBuf::copy_of(bytes)).unwrap();
+    disk.flush().unwrap();
+}
+
+fn open_fault(disk: &SimDisk) -> StoreFault {
+    Harness::open(disk.clone()).err().expect("the store must be refused")
+}
+
+/// A store with three single-block writes in its journal, each its own record, and none of them in place.
+fn three_records() -> Harness {
+    let mut h = Harness::new(64 * MIB);
+    for block in 0..3 {
+        h.write(extent(0), blocks(block, 1), pattern(10 + block as u8, 1)).unwrap();
+    }
+    h
+}
+
+#[test]
+fn a_torn_tail_is_cut_not_replayed() {
+    let mut h = three_records();
+    let op = h.write_op(extent(0), blocks(0, 2), Content::Data(pattern(99, 2)));
+    h.submit(op);
+    let ios = h.poll();
+    let IoKind::Write { offset, pieces, .. } = &ios[0].kind else { panic!() };
+    // The header and one of the two blocks arrived.
+    let mut disk = h.disk;
+    put(&mut disk, *offset, &pieces[0]);
+    put(&mut disk, *offset + 4096, &pieces[1][..4096]);
+    assert_eq!(kinds(&disk), [FindingKind::TornJournal]);
+    let mut h = Harness::open(disk).unwrap();
+    assert!(h.report.torn_tail && !h.report.clean);
+    assert_eq!(h.report.records_replayed, 3);
+    assert_eq!(h.read(extent(0), blocks(0, 1)).unwrap(), pattern(10, 1));
+    assert_eq!(h.describe(extent(0)).unwrap().versions[0], version(3));
+}
+
+#[test]
+fn a_bad_record_below_a_known_durable_one_is_corruption() {
+    for (damaged, at) in [(0, 200), (1, 200), (1, 4096 + 7)] {
+        let mut disk = three_records().disk;
+        let (offset, header) = records(&disk)[damaged];
+        disk.rot(offset + at, 1);
+        let (sequence, durable) = (header.sequence, header.sequence.max(2));
+        assert_eq!(open_fault(&disk), StoreFault::JournalCorrupt { sequence, durable });
+        assert!(kinds(&disk).contains(&FindingKind::CorruptJournal));
+    }
+}
+
+#[test]
+fn the_superblock_knows_what_was_durable_when_it_was_written() {
+    let mut h = three_records();
+    // A checkpoint starts with three records behind it; a fourth is durable before its superblock is written.
+    let op = h.write_op(extent(0), blocks(5, 1), Content::Data(pattern(50, 1)));
+    h.store.maybe_checkpoint();
+    h.submit(op);
+    h.run();
+    let last = *records(&h.disk).last().unwrap();
+    h.disk.rot(last.0 + 300, 0);
+    let StoreFault::JournalCorrupt { sequence, .. } = open_fault(&h.disk) else { panic!() };
+    assert_eq!(sequence, last.1.sequence);
+}
+
+#[test]
+fn a_stale_lap_behind_a_cut_is_not_replayed() {
+    // One lap of records of two blocks each; the second lap ends in the middle of them.
+    let mut h = Harness::new(64 * MIB);
+    let mut sequence = 0;
+    let mut write = |h: &mut Harness| {
+        let replaces = if sequence == 0 { Version::NONE } else { version(sequence) };
+        sequence += 1;
+        h.outcome(block_write(extent(0), 0, sequence as u8, sequence, replaces)).unwrap();
+    };
+    for _ in 0..128 + 10 {
+        write(&mut h);
+    }
+    h.run();
+    let mut h = h.crash();
+    assert_eq!(h.read(extent(0), blocks(0, 1)).unwrap(), pattern(138, 1));
+    assert_eq!(h.describe(extent(0)).unwrap().versions[0], version(138));
+    let found = records(&h.disk);
+    assert!(found.iter().any(|(_, header)| header.sequence < 128), "old records are still there");
+    // A record of an older mount with the very next sequence and chain is a stale one as well.
+    let (store, next) = (&h.store, h.store.journal.point());
+    let mut stale = Header {
+        header_blocks: 0,
+        entry_bytes: 0,
+        payload_blocks: 0,
+        entry_count: 0,
+        position: next.position,
+        store_id: store.superblock.store_id,
+        mount: store.superblock.mount - 1,
+        sequence: next.sequence,
+        known_durable: next.sequence - 1,
+        chain: next.chain,
+    };
+    let mut disk = h.disk.clone();
+    let offset = store.geometry.journal_block(next.position);
+    put(&mut disk, offset, &stale.encode(&[]).0);
+    assert_eq!(Harness::open(disk.clone()).unwrap().report.records_replayed, 0);
+    stale.mount += 1;
+    put(&mut disk, offset, &stale.encode(&[]).0);
+    assert_eq!(Harness::open(disk).unwrap().report.records_replayed, 1, "only the mount made the difference");
+}
+
+/// Runs a checkpoint and crashes after each number of its requests, in each way; `check` judges each outcome.
+fn crash_at_each_request_of_a_checkpoint(disk: &SimDisk, judge: impl Fn(Harness)) {
+    for kind in [CrashKind::LoseAll, CrashKind::KeepAll, CrashKind::Mix] {
+        for requests in 0.. {
+            let mut h = Harness::open(disk.clone()).unwrap();
+            prepare(&mut h);
+            h.store.maybe_checkpoint();
+            let mut left = requests;
+            let mut done = false;
+            while !done {
+                let ios: Vec<DiskIo> = h.poll();
+                done = ios.is_empty();
+                for io in ios {
+                    if left == 0 {
+                        done = true;
+                        break;
+                    }
+                    left -= 1;
+                    h.complete(&io);
+                }
+            }
+            let finished = left > 0;
+            h.disk.crash_with(kind);
+            judge(Harness::open(h.disk).unwrap());
+            if finished {
+                break;
+            }
+        }
+    }
+}
+
+/// Overwrites blocks of two extents that have content in place.
+fn prepare(h: &mut Harness) {
+    for index in 0..2 {
+        for block in [1, 3, 4] {
+            h.write(extent(index), blocks(block, 1), pattern(60 + block as u8, 1)).unwrap();
+        }
+        h.zero(extent(index), blocks(16, 16)).unwrap();
+    }
+    h.write(extent(2), blocks(0, 1), pattern(1, 1)).unwrap();
+}
+
+#[test]
+fn an_overwrite_in_place_that_is_cut_short_leaves_no_unreadable_block() {
+    let mut h = Harness::new(64 * MIB);
+    for index in 0..2 {
+        h.write(extent(index), blocks(0, 64), pattern(7, 64)).unwrap();
+        h.write(extent(index), blocks(5, 2), pattern(8, 2)).unwrap();
+    }
+    h.checkpoint();
+    crash_at_each_request_of_a_checkpoint(&h.disk, |mut h| {
+        for index in 0..2 {
+            let mut expected = pattern(7, 64).to_vec();
+            expected[5 * 4096..7 * 4096].copy_from_slice(&pattern(8, 2));
+            for block in [1, 3, 4] {
+                expected[block * 4096..][..4096].copy_from_slice(&pattern(60 + block as u8, 1));
+            }
+            expected[16 * 4096..32 * 4096].fill(0);
+            assert!(h.read(extent(index), blocks(0, 64)).unwrap() == expected);
+        }
+        assert_eq!(h.read(extent(2), blocks(0, 1)).unwrap(), pattern(1, 1));
+        assert_eq!(kinds(&h.disk), []);
+    });
+}
+
+#[test]
+fn replay_never_writes_into_a_unit_that_another_extent_has_now() {
+    let mut h = Harness::new(48 * MIB);
+    // A small write into a unit that is then given up; all of it still in the journal.
+    h.write(extent(0), blocks(0, 1), pattern(1, 1)).unwrap();
+    h.checkpoint();
+    h.write(extent(0), blocks(0, 1), pattern(2, 1)).unwrap();
+    let unit_before = h.store.stats().units_used;
+    h.outcome(StoreOp::Free { extent: extent(0) }).unwrap();
+    let mut index = 1;
+    while h.write(extent(index), blocks(0, 1024), pattern(50, 1024)).is_ok() {
+        index += 1;
+    }
+    assert!(unit_before > 0 && h.store.stats().checkpoints > 1);
+    let mut h = h.crash();
+    for other in 1..index {
+        assert!(h.read(extent(other), blocks(0, 1024)).unwrap() == pattern(50, 1024));
+    }
+    assert_eq!(h.read(extent(0), blocks(0, 1)).unwrap(), vec![0; 4096]);
+}
+
+#[test]
+fn a_write_of_both_kinds_of_pieces_is_all_or_nothing() {
+    // Two blocks, three whole regions, one block.
+    let data = pattern(40, 51);
+    let range = blocks(14, 51);
+    for requests in 0.. {
+        let mut h = Harness::new(64 * MIB);
+        h.write(extent(0), blocks(0, 80), pattern(1, 80)).unwrap();
+        let op = h.write_op(extent(0), range, Content::Data(data.clone()));
+        let ticket = h.submit(op);
+        let mut left = requests;
+        while left > 0 {
+            let ios = h.poll();
+            let Some(io) = ios.first() else { break };
+            h.complete(io);
+            assert_eq!(ios.len(), 1);
+            left -= 1;
+        }
+        let acknowledged = h.answers.contains_key(&ticket);
+        assert_eq!(acknowledged, requests >= 2, "content, then the journal");
+        let mut h = h.crash();
+        let read = h.read(extent(0), blocks(0, 80)).unwrap();
+        let mut expected = pattern(1, 80).to_vec();
+        if acknowledged {
+            expected[14 * 4096..65 * 4096].copy_from_slice(&data);
+        }
+        assert!(read == expected);
+        assert_eq!(h.describe(extent(0)).unwrap().versions[2], version(if acknowledged { 2 } else { 1 }));
+        if left > 0 {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_block_in_flight_is_not_put_into_its_place_before_it_is_durable() {
+    let mut h = three_records();
+    h.checkpoint();
+    h.write(extent(0), blocks(0, 1), pattern(20, 1)).unwrap();
+    // A checkpoint begins; the same block is written again and that record stays in flight.
+    h.store.maybe_checkpoint();
+    let mut checkpoint: Vec<DiskIo> = Vec::new();
+    while checkpoint.is_empty() {
+        checkpoint = h.poll();
+    }
+    h.submit(block_write(
+        extent(0),
+        0,
+        21,
+        9,
+        h.store.inventory().first().map_or(Version::NONE, |_| version(4)),
+    ));
+    let record: Vec<DiskIo> = h.poll().into_iter().filter(is_journal).collect();
+    assert_eq!(record.len(), 1);
+    for io in checkpoint {
+        h.complete(&io);
+    }
+    for _ in 0..10 {
+        for io in h.poll() {
+            h.complete(&io);
+        }
+    }
+    assert!(find_block(&h.disk, &pattern(21, 1)).is_empty());
+    h.disk.crash_with(CrashKind::KeepAll);
+    let mut h = Harness::open(h.disk).unwrap();
+    assert_eq!(h.read(extent(0), blocks(0, 1)).unwrap(), pattern(20, 1));
+    assert_eq!(h.describe(extent(0)).unwrap().versions[0], version(4));
+}
+
+#[test]
+fn opening_may_crash_anywhere_and_be_done_again() {
+    let mut h = Harness::new(64 * MIB);
+    h.write(extent(0), blocks(0, 64), pattern(7, 64)).unwrap();
+    h.checkpoint();
+    prepare(&mut h);
+    for writes in 0.. {
+        let mut disk = h.disk.clone();
+        disk.fail_after(writes);
+        let opened = Store::open(&mut disk, &open_options());
+        disk.crash();
+        let mut again = Harness::open(disk).unwrap();
+        assert_eq!(again.read(extent(0), blocks(3, 1)).unwrap(), pattern(63, 1));
+        assert_eq!(again.read(extent(0), blocks(16, 16)).unwrap(), vec![0; 16 * 4096]);
+        assert_eq!(again.read(extent(2), blocks(0, 1)).unwrap(), pattern(1, 1));
+        if opened.is_ok() {
+            break;
+        }
+    }
+}
+
+#[test]
+fn the_incarnation_grows_with_each_start_even_after_a_copy_of_the_superblock_is_lost() {
+    let h = three_records();
+    let first = h.store.incarnation();
+    for copy in SUPERBLOCK_OFFSETS {
+        let mut disk = h.disk.clone();
+        disk.rot(copy + 100, 0);
+        assert_eq!(kinds(&disk), [FindingKind::SuperblockCopyDamaged]);
+        let h = Harness::open(disk).unwrap();
+        assert!(h.report.superblock_mended);
+        assert_eq!(h.store.incarnation().0, first.0 + 1);
+        assert_eq!(kinds(&h.disk), []);
+    }
+    let mut disk = h.disk.clone();
+    SUPERBLOCK_OFFSETS.iter().for_each(|copy| disk.rot(copy + 100, 0));
+    assert_eq!(open_fault(&disk), StoreFault::SuperblockDamaged);
+    assert_eq!(kinds(&disk), [FindingKind::SuperblockDamaged]);
+}
+
+#[test]
+fn foreign_newer_and_truncated_stores_are_named() {
+    let mut disk = SimDisk::new(64 * MIB, 1);
+    assert!(matches!(open_fault(&disk), StoreFault::NotAStore { .. }));
+    assert_eq!(kinds(&disk), [FindingKind::ForeignSuperblock]);
+    disk = three_records().disk;
+    let mut short = disk.clone();
+    short.truncate(40 * MIB);
+    assert!(matches!(open_fault(&short), StoreFault::Truncated { .. }));
+    assert_eq!(kinds(&short), [FindingKind::Truncated]);
+    for copy in SUPERBLOCK_OFFSETS {
+        let mut block = block_at(&disk, copy);
+        block[8] = 2;
+        let checksum = crate::superblock::checksum_without(&block, 12);
+        block[12..16].copy_from_slice(&checksum.to_le_bytes());
+        put(&mut disk, copy, &block);
+    }
+    assert_eq!(open_fault(&disk), StoreFault::NewerFormat { found: 2, known: 1 });
+    assert_eq!(kinds(&disk), [FindingKind::NewerFormat]);
+    let report = check(&three_records().disk, Some(("other", SERVER)), CheckDepth::Metadata);
+    assert_eq!(report.findings[0].kind, FindingKind::ForeignSuperblock);
+    assert!(!report.is_sound());
+}
+
+fn geometry() -> Geometry {
+    Geometry::for_disk(64 * MIB, MIB).unwrap()
+}
+
+/// A closed store with two extents: slots 0 and 1.
+fn closed() -> SimDisk {
+    let mut h = Harness::new(64 * MIB);
+    for index in 0..2 {
+        h.write(extent(index), blocks(0, 20), pattern(1 + index as u8, 20)).unwrap();
+    }
+    h.checkpoint();
+    for index in 0..2 {
+        h.write(extent(index), blocks(40, 1), pattern(1 + index as u8, 1)).unwrap();
+    }
+    h.close()
+}
+
+#[test]
+fn a_damaged_metadata_page_is_never_replaced_by_its_predecessor() {
+    for place in 0..2 {
+        let mut disk = closed();
+        disk.rot(geometry().page(1, place) + 3000, 4);
+        assert_eq!(open_fault(&disk), StoreFault::BadPage { slot: 1 });
+        assert_eq!(kinds(&disk), [FindingKind::BadPage]);
+    }
+}
+
+#[test]
+fn check_names_swapped_units_and_flipped_bits() {
+    let disk = closed();
+    assert_eq!(kinds(&disk), []);
+    let report = check(&disk, None, CheckDepth::Data);
+    assert_eq!((report.extents, report.units_used, report.blocks_verified), (2, 6, 42));
+    assert_eq!(inventory(&disk).unwrap().len(), 2);
+    let mut flipped = disk.clone();
+    let place = find_block(&disk, &pattern(1, 1)).into_iter().next_back().unwrap();
+    flipped.rot(place + 2000, 0);
+    assert_eq!(kinds(&flipped), [FindingKind::BadBlock]);
+    assert!(check(&flipped, None, CheckDepth::Metadata).is_sound());
+    let mut swapped = disk.clone();
+    let (first, second) = (geometry().unit_block(0, 0), geometry().unit_block(64, 0));
+    let (a, b) = (block_at(&disk, first), block_at(&disk, second));
+    put(&mut swapped, first, &b);
+    put(&mut swapped, second, &a);
+    assert_eq!(kinds(&swapped), [FindingKind::BadBlock, FindingKind::BadBlock]);
+}
+
+/// Changes the newer page of a slot and gives it a right checksum.
+fn forge_page(disk: &mut SimDisk, slot: u32, change: impl Fn(&mut crate::extent::record::Record)) {
+    let mut places = AlignedBuf::zeroed(SLOT_BYTES as usize);
+    disk.read_at(geometry().page(slot, 0), &mut places).unwrap();
+    let (Some(mut page), _) = crate::recover::newest(&places, STORE_ID, slot) else { panic!() };
+    change(&mut page.record);
+    let mut bytes = vec![0; PAGE_BYTES];
+    crate::extent::page::encode(&page.record, STORE_ID, slot, page.generation, &mut bytes);
+    let place = crate::extent::page::place_of(page.generation);
+    put(disk, geometry().page(slot, place), &bytes);
+}
+
+#[test]
+fn records_that_contradict_each_other_are_named() {
+    let mut disk = closed();
+    forge_page(&mut disk, 1, |record| record.units[0] = 0);
+    assert!(matches!(open_fault(&disk), StoreFault::UnitNamedTwice { unit: 0, slot: 1 }));
+    assert!(kinds(&disk).contains(&FindingKind::UnitNamedTwice));
+    let mut disk = closed();
+    forge_page(&mut disk, 0, |record| record.units[1] = 1_000_000);
+    assert!(matches!(open_fault(&disk), StoreFault::UnitOutOfRange { unit: 1_000_000, slot: 0 }));
+    assert!(kinds(&disk).contains(&FindingKind::UnitOutOfRange));
+    let mut disk = closed();
+    forge_page(&mut disk, 0, |record| record.present[9] = 1);
+    assert!(matches!(open_fault(&disk), StoreFault::PresenceWithoutUnit { slot: 0, .. }));
+    assert!(kinds(&disk).contains(&FindingKind::PresenceWithoutUnit));
+    let mut disk = closed();
+    forge_page(&mut disk, 1, |record| record.extent = extent(0));
+    assert!(kinds(&disk).contains(&FindingKind::BadPage));
+    assert!(Harness::open(disk).is_err());
+}
+
+#[test]
+fn an_entry_that_makes_no_sense_is_refused_though_its_checksum_is_right() {
+    let h = three_records();
+    let (store, next) = (&h.store, h.store.journal.point());
+    let header = Header {
+        header_blocks: 0,
+        entry_bytes: 0,
+        payload_blocks: 0,
+        entry_count: 1,
+        position: next.position,
+        store_id: STORE_ID,
+        mount: store.superblock.mount,
+        sequence: next.sequence,
+        known_durable: next.sequence - 1,
+        chain: next.chain,
+    };
+    let entry = crate::journal::entry::Entry {
+        slot: 5_000_000,
+        extent: extent(0),
+        change: crate::journal::entry::Change::Free,
+    };
+    let mut bytes = Vec::new();
+    entry.encode(&mut bytes);
+    let mut disk = h.disk.clone();
+    put(&mut disk, store.geometry.journal_block(next.position), &header.encode(&bytes).0);
+    assert!(matches!(open_fault(&disk), StoreFault::JournalInvalid { .. }));
+    bytes[4] = 77;
+    put(&mut disk, store.geometry.journal_block(next.position), &header.encode(&bytes).0);
+    assert!(matches!(open_fault(&disk), StoreFault::JournalInvalid { .. }));
+    assert!(kinds(&disk).contains(&FindingKind::CorruptJournal));
+}
+
+#[test]
+fn a_read_that_meets_an_overwrite_in_place_is_repeated_not_failed() {
+    let mut h = Harness::new(64 * MIB);
+    h.write(extent(0), blocks(0, 4), pattern(1, 4)).unwrap();
+    h.checkpoint();
+    let read = h.submit(StoreOp::Read { extent: extent(0), blocks: blocks(0, 4) });
+    let slow = h.poll();
+    h.outcome(block_write(extent(0), 2, 9, 2, version(1))).unwrap();
+    h.checkpoint();
+    h.complete(&slow[0]);
+    h.run();
+    assert!(h.answers[&read].is_ok());
+    assert_eq!((h.store.stats().reads_repeated, h.store.stats().checksum_failures), (1, 0));
+}
+
+#[test]
+fn a_failed_write_is_not_applied_half_after_a_restart() {
+    let mut h = three_records();
+    for fail_after in 0..12 {
+        let mut disk = h.disk.clone();
+        let mut other = Harness::open(disk.clone()).unwrap();
+        other.disk.fail_after(fail_after);
+        let replaces = SmallVec::from_slice(&[version(3), Version::NONE, Version::NONE]);
+        let content = Content::Data(pattern(88, 40));
+        let outcome = other.outcome(write_of(extent(0), blocks(2, 40), content, version(9), replaces));
+        other.store.maybe_checkpoint();
+        other.run();
+        disk = other.disk;
+        disk.crash();
+        let mut again = Harness::open(disk).unwrap();
+        let applied = again.describe(extent(0)).unwrap().versions[0] == version(9);
+        assert!(applied || outcome.err() == Some(StoreError::Stopped));
+        let read = again.read(extent(0), blocks(2, 40)).unwrap();
+        assert_eq!(read == pattern(88, 40), applied);
+    }
+    assert_eq!(h.read(extent(0), blocks(2, 1)).unwrap(), pattern(12, 1));
+}
