@@ -34,17 +34,17 @@ impl Engine {
         match pending {
             Pending::Read { operation, part } => {
                 self.with_operation(operation, |extent, core| {
-                    extent.handle_blocks(core, operation, part, outcome)
+                    extent.handle_blocks(core, operation, part, outcome);
                 });
             }
             Pending::Reserve { operation } => {
                 self.with_operation(operation, |extent, core| {
-                    extent.handle_reserved(core, operation, outcome)
+                    extent.handle_reserved(core, operation, &outcome);
                 });
             }
             Pending::Write { operation } => {
                 self.with_operation(operation, |extent, core| {
-                    extent.handle_written_here(core, operation, outcome)
+                    extent.handle_written_here(core, operation, &outcome);
                 });
             }
             Pending::Reign { extent, reign, step } => {
@@ -52,12 +52,12 @@ impl Engine {
             }
             Pending::CopyRead { extent, attachment, region } => {
                 self.with_extent(extent, |extent, core| {
-                    extent.handle_region_read(core, attachment, region, outcome)
+                    extent.handle_region_read(core, attachment, region, outcome);
                 });
             }
             Pending::Join { extent, attachment, step } => {
                 self.with_extent(extent, |extent, core| {
-                    extent.handle_join_step(core, attachment, step, outcome)
+                    extent.handle_join_step(core, attachment, step, outcome);
                 });
             }
             Pending::Promise { extent, attachment } => {
@@ -75,17 +75,17 @@ impl Engine {
     fn answer_copy(&mut self, pending: Pending, outcome: StoreOutcome) {
         match pending {
             Pending::ReplicaWrite { server, session, extent, attachment, tag, version } => {
-                let outcome = copy_outcome(outcome);
+                let outcome = copy_outcome(&outcome);
                 let written = Written { extent, attachment, tag, version, outcome };
                 self.core.answer(server, session, Message::Written(written));
             }
             Pending::Install { server, session, extent, attachment, region, version } => {
-                let outcome = copy_outcome(outcome);
+                let outcome = copy_outcome(&outcome);
                 let copied = Copied { extent, attachment, region, version, outcome };
                 self.core.answer(server, session, Message::Copied(copied));
             }
             Pending::Remember { server, session, extent, attachment } => {
-                let refusal = match copy_outcome(outcome) {
+                let refusal = match copy_outcome(&outcome) {
                     evenkeel_peer::CopyOutcome::Applied => None,
                     evenkeel_peer::CopyOutcome::Refused(refusal) => Some(refusal),
                     evenkeel_peer::CopyOutcome::Mismatch { .. } => Some(evenkeel_peer::Refusal::NotAttached),
@@ -162,7 +162,7 @@ impl Engine {
                 self.with_extent(id, |extent, core| extent.handle_replica_write(core, from, write));
             }
             Message::Written(written) => self.with_extent(written.extent, |extent, core| {
-                extent.handle_written_there(core, from, &written)
+                extent.handle_written_there(core, from, &written);
             }),
             Message::Copy(copy) => {
                 let id = copy.extent;

@@ -52,7 +52,7 @@ impl Engine {
         assert!(now >= self.core.now, "time went back from {} to {now}", self.core.now);
         self.core.now = now;
         match event {
-            Event::Request { id, volume, op } => self.handle_request(id, volume, op),
+            Event::Request { id, volume, op } => self.handle_request(id, volume, &op),
             Event::Cancel { id } => self.handle_cancel(id),
             Event::Proof { id } => self.handle_proof(id),
             Event::PeerUp { server, incarnation } => self.handle_peer_up(server, incarnation),

@@ -13,7 +13,7 @@ use evenkeel_types::{BlockError, BlockOp, Epoch, Payload, ServerId, VolumeId, Wr
 
 impl Engine {
     /// A front end asks for something.
-    pub(crate) fn handle_request(&mut self, id: RequestId, volume: VolumeId, op: BlockOp) {
+    pub(crate) fn handle_request(&mut self, id: RequestId, volume: VolumeId, op: &BlockOp) {
         if matches!(op, BlockOp::Flush) {
             // Acknowledged means durable, so whatever was answered needs no flush.
             self.core.out.push_back(Output::Complete { id, outcome: Ok(Payload::default()) });
@@ -88,7 +88,7 @@ impl Engine {
         match route.owner() {
             Some(owner) if owner == self.core.me() => self.dispatch_here(id, piece, route.epoch, again),
             Some(owner) if self.core.session(owner).is_some() => {
-                self.forward(id, piece, owner, route.epoch, again)
+                self.forward(id, piece, owner, route.epoch, again);
             }
             Some(owner) => self.park(id, piece, Wait::Peer(owner)),
             None => self.park(id, piece, Wait::View(Epoch::ZERO)),

@@ -70,7 +70,7 @@ impl Engine {
             Ok(ended) => self.end_piece(id, number, ended),
             // Who does not want it any more gets no further try, if nothing of it can happen.
             Err(_) if cancelled && !piece.may_be_applied => {
-                self.end_piece(id, number, Err(BlockError::Aborted))
+                self.end_piece(id, number, Err(BlockError::Aborted));
             }
             Err(wait) => {
                 self.park(id, number, wait);

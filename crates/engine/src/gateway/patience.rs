@@ -55,7 +55,7 @@ impl Engine {
             let may_be_applied = piece.may_be_applied;
             match piece.state {
                 PieceState::Parked(_) if !may_be_applied => {
-                    self.end_piece(id, number, Err(BlockError::Aborted))
+                    self.end_piece(id, number, Err(BlockError::Aborted));
                 }
                 PieceState::Local(key) if !may_be_applied => {
                     let extent = piece.extent;

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 /// The pieces of an operation, in order of the volume's addresses. Zeroing is cut at block boundaries too: its whole
 /// blocks are given back, and the edges are written with zeros.
-pub(crate) fn split(volume: VolumeId, op: BlockOp) -> SmallVec<[(ExtentId, PieceOp); 1]> {
+pub(crate) fn split(volume: VolumeId, op: &BlockOp) -> SmallVec<[(ExtentId, PieceOp); 1]> {
     let mut pieces = SmallVec::new();
     let Some(range) = op.range() else {
         return pieces;
@@ -16,7 +16,7 @@ pub(crate) fn split(volume: VolumeId, op: BlockOp) -> SmallVec<[(ExtentId, Piece
     for (index, at) in range.split_by_extent() {
         let extent = ExtentId { volume, index };
         let end = start + at.len as usize;
-        match &op {
+        match op {
             BlockOp::Read { .. } => pieces.push((extent, PieceOp::Read { at })),
             BlockOp::Write { data, .. } => {
                 pieces.push((extent, PieceOp::Write { at, data: data.slice(start..end) }));
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
     use evenkeel_types::geometry::EXTENT_BYTES;
 
-    fn shown(op: BlockOp) -> Vec<(u32, ByteRange, bool)> {
+    fn shown(op: &BlockOp) -> Vec<(u32, ByteRange, bool)> {
         let pieces = split(VolumeId(1), op);
         pieces
             .into_iter()
@@ -69,14 +69,14 @@ mod tests {
 
     #[test]
     fn zeroing_gives_whole_blocks_back_and_writes_the_edges() {
-        let shown = shown(BlockOp::Zero { at: ByteRange::new(512, 3 * 4096) });
+        let shown = shown(&BlockOp::Zero { at: ByteRange::new(512, 3 * 4096) });
         let parts = [(512, 3584, false), (4096, 8192, true), (12288, 512, false)];
         assert_eq!(shown, parts.map(|(offset, len, whole)| (0, ByteRange::new(offset, len), whole)));
     }
 
     #[test]
     fn zeroing_within_a_block_is_one_write() {
-        let shown = shown(BlockOp::Zero { at: ByteRange::new(512, 1024) });
+        let shown = shown(&BlockOp::Zero { at: ByteRange::new(512, 1024) });
         assert_eq!(shown, [(0, ByteRange::new(512, 1024), false)]);
     }
 
@@ -84,7 +84,7 @@ mod tests {
     fn a_write_over_an_extent_boundary_takes_its_data_along() {
         let offset = u64::from(EXTENT_BYTES) - 4096;
         let data = Bytes::from([vec![1; 4096], vec![2; 8192]].concat());
-        let pieces = split(VolumeId(1), BlockOp::Write { at: ByteRange::new(offset, 12288), data });
+        let pieces = split(VolumeId(1), &BlockOp::Write { at: ByteRange::new(offset, 12288), data });
         let shown: Vec<_> = pieces
             .iter()
             .map(|(extent, op)| match op {

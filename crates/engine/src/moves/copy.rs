@@ -119,6 +119,7 @@ impl Extent {
         mover.next_copy_at = throttled(mover.next_copy_at, core.now, bytes, mover.rate);
         mover.counters.regions_sent += 1;
         mover.counters.bytes_sent += bytes as u64;
+        mover.sum_up(core);
         let message = RegionCopy {
             extent: self.id,
             epoch: reign.epoch,

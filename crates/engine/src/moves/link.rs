@@ -76,7 +76,7 @@ impl Extent {
             return;
         };
         let equal = |region: &Region| reign.versions[region.index()] == theirs[region.index()];
-        let current = Region::all().filter(equal).fold(Regions::NONE, |regions, region| regions.with(region));
+        let current = Region::all().filter(equal).fold(Regions::NONE, Regions::with);
         mover.counters.regions_equal += u64::from(current.count());
         mover.unreachable_since = None;
         mover.link = Link::Attached(Box::new(Attached {

@@ -130,7 +130,7 @@ impl Extent {
                     .regions
                     .iter()
                     .filter(|region| attached.copied[region.index()] < write.version)
-                    .fold(Regions::NONE, |regions, region| regions.with(region));
+                    .fold(Regions::NONE, Regions::with);
                 if behind.contains(region) {
                     attached.theirs[region.index()] = found;
                 }

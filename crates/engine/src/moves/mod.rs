@@ -29,3 +29,16 @@ mod propose;
 mod state;
 
 pub(crate) use state::{Link, Mover, Step};
+
+use crate::counters::MoveCounters;
+use crate::engine::Engine;
+use evenkeel_types::ExtentId;
+
+impl Engine {
+    /// What the move of an extent away from this server did so far; none if there is no such move under way.
+    #[must_use]
+    pub fn move_progress(&self, extent: ExtentId) -> Option<MoveCounters> {
+        let reign = self.extents.get(&extent)?.reign.as_ref()?;
+        reign.mover.as_ref().map(|mover| mover.counters)
+    }
+}

@@ -217,7 +217,8 @@ impl Mover {
         }));
     }
 
-    fn sum_up(&mut self, core: &mut Core) {
+    /// Adds what the move did since it was last asked to the server's sums.
+    pub(crate) fn sum_up(&mut self, core: &mut Core) {
         let (sums, done, now) = (&mut core.counters.moves, &self.summed, &self.counters);
         sums.writes_mirrored += now.writes_mirrored - done.writes_mirrored;
         sums.writes_waited += now.writes_waited - done.writes_waited;

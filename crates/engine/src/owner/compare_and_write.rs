@@ -12,7 +12,7 @@ use evenkeel_types::store_op::Content;
 
 impl Extent {
     /// The block came: compares, and goes on to write only if it is what the initiator expects.
-    pub(crate) fn handle_compare(&mut self, core: &mut Core, key: Key, block: Bytes) {
+    pub(crate) fn handle_compare(&mut self, core: &mut Core, key: Key, block: &Bytes) {
         let Some(operation) = core.operations.get_mut(key) else {
             return;
         };
@@ -27,7 +27,7 @@ impl Extent {
             self.answer_read(core, key);
             return;
         }
-        let merged = merge(*at, operation.blocks, data, Some(&block), None);
+        let merged = merge(*at, operation.blocks, data, Some(block), None);
         self.block(core, key, Content::Data(merged));
     }
 }

@@ -104,7 +104,7 @@ impl Extent {
         };
         match &operation.op {
             PieceOp::Read { .. } => self.handle_read(core, key, &payload),
-            PieceOp::CompareAndWrite { .. } => self.handle_compare(core, key, payload.into_bytes()),
+            PieceOp::CompareAndWrite { .. } => self.handle_compare(core, key, &payload.into_bytes()),
             PieceOp::Write { .. } => self.handle_edge(core, key, part, payload.into_bytes()),
             PieceOp::Zero { .. } => unreachable!("zeroing whole blocks reads nothing"),
         }

@@ -67,21 +67,18 @@ impl Extent {
     }
 
     /// The record's versions came; regions that broke since then wait for the next answer.
-    pub(super) fn handle_repair(&mut self, core: &mut Core, description: Option<ExtentDescription>) {
+    pub(super) fn handle_repair(&mut self, core: &mut Core, description: Option<&ExtentDescription>) {
         let Some(reign) = &mut self.reign else {
             return;
         };
         reign.repairing = false;
-        let mended: Regions = reign
-            .broken
-            .iter()
-            .filter(|region| reign.is_quiet(*region))
-            .fold(Regions::NONE, |regions, region| regions.with(region));
+        let mended: Regions =
+            reign.broken.iter().filter(|region| reign.is_quiet(*region)).fold(Regions::NONE, Regions::with);
         for region in mended.iter() {
-            let known = description.as_ref().map(|description| description.versions[region.index()]);
+            let known = description.map(|description| description.versions[region.index()]);
             reign.versions[region.index()] = known.unwrap_or_default();
         }
-        if let Some(description) = &description {
+        if let Some(description) = description {
             // Identities of writes in flight are not in the record yet.
             for write in &description.identities {
                 reign.remembered.entry(write.id).or_insert(write.version);

@@ -65,7 +65,7 @@ impl Extent {
                 self.prepare_move(core);
             }
             (ReignStep::Repair, Ok(StoreReply::Description(description))) => {
-                self.handle_repair(core, description)
+                self.handle_repair(core, description.as_ref());
             }
             (_, Err(StoreError::StaleEpoch { accepted })) => {
                 // Only a successor can have been ahead. The view will say who.

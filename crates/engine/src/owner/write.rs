@@ -100,7 +100,7 @@ impl Extent {
     }
 
     /// Space for a write to two copies is set aside, or there is none.
-    pub(crate) fn handle_reserved(&mut self, core: &mut Core, key: Key, outcome: StoreOutcome) {
+    pub(crate) fn handle_reserved(&mut self, core: &mut Core, key: Key, outcome: &StoreOutcome) {
         let Some(operation) = core.operations.get_mut(key) else {
             return;
         };
@@ -113,7 +113,7 @@ impl Extent {
         match outcome {
             Ok(_) => self.sequence(core, key),
             Err(error) => {
-                let outcome = super::refused(operation, error);
+                let outcome = super::refused(operation, *error);
                 self.finish(core, key, outcome);
             }
         }
@@ -174,7 +174,7 @@ impl Extent {
     }
 
     /// The store has applied a write, or refused it.
-    pub(crate) fn handle_written_here(&mut self, core: &mut Core, key: Key, outcome: StoreOutcome) {
+    pub(crate) fn handle_written_here(&mut self, core: &mut Core, key: Key, outcome: &StoreOutcome) {
         let (Some(reign), Some(operation)) = (&mut self.reign, core.operations.get_mut(key)) else {
             return;
         };
@@ -192,7 +192,7 @@ impl Extent {
                 self.consider_write(core, key);
             }
             Err(StoreError::Stopped) => self.finish(core, key, ReplyOutcome::Unknown),
-            Err(error) => self.mend_chain(core, key, error),
+            Err(error) => self.mend_chain(core, key, *error),
         }
         self.continue_repair(core);
         self.continue_move(core);

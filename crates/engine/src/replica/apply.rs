@@ -134,11 +134,13 @@ impl Extent {
 }
 
 /// What became of a write or a region in the store here.
-pub(crate) fn copy_outcome(outcome: StoreOutcome) -> CopyOutcome {
+pub(crate) fn copy_outcome(outcome: &StoreOutcome) -> CopyOutcome {
     match outcome {
         Ok(_) => CopyOutcome::Applied,
-        Err(StoreError::VersionMismatch { region, found }) => CopyOutcome::Mismatch { region, found },
-        Err(StoreError::StaleEpoch { accepted }) => CopyOutcome::Refused(Refusal::Stale { known: accepted }),
+        Err(StoreError::VersionMismatch { region, found }) => {
+            CopyOutcome::Mismatch { region: *region, found: *found }
+        }
+        Err(StoreError::StaleEpoch { accepted }) => CopyOutcome::Refused(Refusal::Stale { known: *accepted }),
         Err(StoreError::NoSpace) => CopyOutcome::Refused(Refusal::NoSpace),
         // A new attach brings the identities, and makes a record.
         Err(StoreError::NoRecord | StoreError::IdentitiesFull) => CopyOutcome::Refused(Refusal::NotAttached),

@@ -51,7 +51,7 @@ impl Run {
                         self.acknowledged += 1;
                     }
                     Err(BlockError::Busy | BlockError::Aborted) => {
-                        block.may_be.retain(|known| *known != value)
+                        block.may_be.retain(|known| *known != value);
                     }
                     Err(BlockError::Unknown) => {}
                     Err(other) => panic!("seed {}: block {n}: {other:?}", self.seed),
@@ -90,14 +90,14 @@ impl Run {
             let value = block.next;
             block.may_be.push(value);
             let at = ByteRange::new(offset(n), BLOCK_BYTES);
-            let op = if value % 10 == 0 {
+            let op = if value.is_multiple_of(10) {
                 *block.may_be.last_mut().unwrap() = 0;
                 BlockOp::Zero { at }
             } else {
                 BlockOp::Write { at, data: Bytes::from(vec![value; BLOCK_BYTES as usize]) }
             };
             let id = self.world.request(server, op);
-            if std::env::var("TRACE").is_ok() { println!("CLIENT write block {n} {:?} via {server} id {id} at {}", self.blocks[n].may_be, self.world.now); }
+            self.world.note(|| format!("block {n} is written through server {server}, request {id}"));
             let value = *self.blocks[n].may_be.last().unwrap();
             self.blocks[n].writing = Some((server, id, value));
         } else if !write && block.writing.is_none() && block.reading.is_none() {
@@ -110,7 +110,7 @@ impl Run {
         let n = 1 + self.world.draw(u64::from(SERVERS)) as u32;
         let other = 1 + n % SERVERS;
         let kind = self.world.draw(12);
-        if std::env::var("TRACE").is_ok() { println!("FAULT {kind} {n} {other} at {}", self.world.now); }
+        self.world.note(|| format!("fault {kind} at server {n}, and {other}"));
         match kind {
             0 if self.world.servers[&n].engine.is_some() => {
                 // The front ends of a server die with it: what they wanted may or may not have been done.

@@ -45,8 +45,6 @@ pub(super) struct MemStore {
     /// Writes that are refused for want of space, counted down.
     pub(super) refuse_writes: u32,
     pub(super) no_space_for_copies: bool,
-    /// Content by version, of all stores of a world: equal versions have equal content.
-    pub(super) clashes: Vec<String>,
 }
 
 impl MemStore {
@@ -59,7 +57,7 @@ impl MemStore {
     fn execute(&mut self, op: StoreOp) -> StoreOutcome {
         match op {
             StoreOp::Read { extent, blocks } => Ok(StoreReply::Data(self.read(extent, blocks))),
-            StoreOp::Write(write) => self.write(write),
+            StoreOp::Write(write) => self.write(&write),
             StoreOp::ReadRegion { extent, region } => Ok(StoreReply::Image(self.image(extent, region))),
             StoreOp::InstallRegion { extent, region, replaces, image } => {
                 let record = self.records.get_mut(&extent).ok_or(StoreError::NoRecord)?;
@@ -136,7 +134,7 @@ impl MemStore {
         }
     }
 
-    fn write(&mut self, write: StoreWrite) -> StoreOutcome {
+    fn write(&mut self, write: &StoreWrite) -> StoreOutcome {
         if self.refuse_writes > 0 {
             self.refuse_writes -= 1;
             return Err(StoreError::NoSpace);

@@ -64,6 +64,7 @@ pub(super) struct World {
     next_request: u64,
     turn: u64,
     random: Option<u64>,
+    trace: bool,
     pub(super) sent: BTreeMap<u16, u64>,
     contents: BTreeMap<(ExtentId, usize, Version), u32>,
 }
@@ -103,6 +104,7 @@ impl World {
             next_request: 0,
             turn: 0,
             random: None,
+            trace: std::env::var_os("TRACE").is_some(),
             sent: BTreeMap::new(),
             contents: BTreeMap::new(),
         };
@@ -318,6 +320,24 @@ impl World {
         actions
     }
 
+    /// Tells what happens, if the environment asks for it with `TRACE`: how a failing seed is understood.
+    pub(super) fn note(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            println!("{} {}", self.now, what());
+        }
+    }
+
+    fn describe(&self, action: Action) -> String {
+        match action {
+            Action::Store(n) => format!("store {n}: {:?}", self.servers[&n].store.queue.front()),
+            Action::Link(from, to) => format!("{from} to {to}: {:?}", self.links[&(from, to)].front()),
+            Action::Batch(n) => {
+                format!("view {n}: {:?}", self.servers[&n].batches.front().map(|batch| batch.revision))
+            }
+            Action::Txn => format!("directory: {:?}", self.txns.front()),
+        }
+    }
+
     /// Lets one thing happen; false if there is nothing.
     pub(super) fn step(&mut self) -> bool {
         let actions = self.actions();
@@ -327,15 +347,9 @@ impl World {
         let count = actions.len() as u64;
         self.turn += 1;
         let pick = if self.random.is_some() { self.draw(count) } else { self.turn % count };
-        if std::env::var("TRACE").is_ok() {
-            match actions[pick as usize] {
-                Action::Store(n) => println!("{} store {n} {:?}", self.turn, self.servers[&n].store.queue.front()),
-                Action::Link(a, b) => println!("{} link {a}->{b} {:?}", self.turn, self.links[&(a, b)].front()),
-                Action::Batch(n) => println!("{} batch {n} {:?}", self.turn, self.servers[&n].batches.front().map(|b| b.revision)),
-                Action::Txn => println!("{} txn {:?}", self.turn, self.txns.front().map(|t| (t.0, t.1))),
-            }
-        }
-        match actions[pick as usize] {
+        let action = actions[pick as usize];
+        self.note(|| self.describe(action));
+        match action {
             Action::Store(n) => self.step_store(n),
             Action::Link(from, to) => {
                 let message = self.links.get_mut(&(from, to)).unwrap().pop_front().unwrap();
