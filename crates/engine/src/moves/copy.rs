@@ -119,7 +119,6 @@ impl Extent {
         mover.next_copy_at = throttled(mover.next_copy_at, core.now, bytes, mover.rate);
         mover.counters.regions_sent += 1;
         mover.counters.bytes_sent += bytes as u64;
-        mover.sum_up(core);
         let message = RegionCopy {
             extent: self.id,
             epoch: reign.epoch,
@@ -131,6 +130,7 @@ impl Extent {
             data: image.data,
         };
         let to = mover.to;
+        mover.sum_up(core);
         core.out.push_back(crate::event::Output::Arrived(Arrival::Copy {
             extent: self.id,
             bytes: bytes as u32,
