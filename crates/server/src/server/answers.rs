@@ -242,6 +242,7 @@ fn moves(core: &Core) -> MovesTable {
 
 /// How far a move is that this server leads.
 fn progress(core: &Core, id: u64) -> Option<Progress> {
-    let counters = core.with_moves(|log| log.last_step(MoveId(id)).map(|step| step.counters))?;
+    let (extent, last) = core.with_moves(|log| log.last_step(MoveId(id)).map(|step| (step.extent, step.counters)))?;
+    let counters = core.with_engine(|engine| engine.move_progress(extent)).unwrap_or(last);
     Some(Progress { regions_sent: counters.regions_sent, regions_equal: counters.regions_equal })
 }
