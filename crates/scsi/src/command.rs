@@ -11,7 +11,8 @@ use smallvec::SmallVec;
 pub enum Decoded {
     /// Nothing more: this is the answer.
     Immediate(Response),
-    /// Data-Out of `len` bytes (never none), to be given to [`crate::LogicalUnit::with_data`].
+    /// Data-Out of `len` bytes, to be given to [`crate::LogicalUnit::with_data`]; of none if the length that the
+    /// initiator announced decides about the command.
     NeedsData {
         /// Length by the CDB in bytes. The initiator may have announced less or more.
         len: u32,
@@ -90,9 +91,9 @@ pub struct DataOutCommand {
 pub(crate) enum DataOutKind {
     /// Data is written as it is.
     Write { at: ByteRange },
-    /// One block of data is written to every block of the range.
-    WriteSame { at: ByteRange },
-    /// The first half of the data is compared, the second half written.
+    /// One block of data is written to every block of the range, or the range is cleared.
+    WriteSame { at: ByteRange, unmap: bool },
+    /// The first half of the data is compared, the second half written; both may be empty.
     CompareAndWrite { at: ByteRange },
     /// The data is a list of ranges.
     Unmap,

@@ -23,13 +23,16 @@ pub(crate) fn compare_and_write(
     if count > COMPARE_AND_WRITE_BLOCKS_MAX {
         return Err(invalid_byte(COUNT_FIELD));
     }
-    if count == 0 {
-        return Ok(Response::good().into());
-    }
     let at = unit.geometry().byte_range(lba, count.into());
     // The blocks to compare with come first, those to write after them.
     let len = 2 * at.len;
     Ok(Decoded::NeedsData { len, then: DataOutCommand { kind: DataOutKind::CompareAndWrite { at }, len } })
+}
+
+/// The end of a command without blocks: nothing to do, and no error. A NUMBER OF LOGICAL BLOCKS of zero with data is
+/// refused: that initiator means a number that its one byte cannot hold, and must not believe that its lock is taken.
+pub(crate) fn no_blocks(announced: u32) -> Result<Decoded, Sense> {
+    if announced > 0 { Err(invalid_byte(COUNT_FIELD)) } else { Ok(Response::good().into()) }
 }
 
 pub(crate) fn with_data(at: ByteRange, data: &Bytes) -> Decoded {

@@ -39,6 +39,8 @@ mod cdb;
 mod compare_and_write;
 mod geometry;
 mod inquiry;
+mod lba_status;
+mod persistent_reserve_in;
 mod read_write;
 mod report_luns;
 mod report_opcodes;

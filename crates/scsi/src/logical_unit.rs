@@ -218,12 +218,13 @@ impl LogicalUnit {
         let result = match command.kind {
             DataOutKind::Write { at } => self.write(at, data),
             DataOutKind::Unmap => unmap::with_data(self, &data),
+            DataOutKind::CompareAndWrite { at } if at.len == 0 => compare_and_write::no_blocks(announced),
             DataOutKind::WriteSame { .. } | DataOutKind::CompareAndWrite { .. }
                 if announced != command.len =>
             {
                 Err(Sense::illegal_request(AdditionalSense::INVALID_FIELD_IN_INFORMATION_UNIT))
             }
-            DataOutKind::WriteSame { at } => Ok(write_same::with_data(at, &data)),
+            DataOutKind::WriteSame { at, unmap } => Ok(write_same::with_data(at, unmap, &data)),
             DataOutKind::CompareAndWrite { at } => Ok(compare_and_write::with_data(at, &data)),
         };
         result.unwrap_or_else(|sense| Response::from(sense).into())

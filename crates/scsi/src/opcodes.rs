@@ -6,8 +6,8 @@ use crate::logical_unit::LogicalUnit;
 use crate::nexus::NexusState;
 use crate::sense::Sense;
 use crate::{
-    capacity, compare_and_write, inquiry, mode, read_write, report_luns, report_opcodes, request_sense,
-    synchronize_cache, unmap, write_same,
+    capacity, compare_and_write, inquiry, lba_status, mode, persistent_reserve_in, read_write, report_luns,
+    report_opcodes, request_sense, synchronize_cache, unmap, write_same,
 };
 
 #[expect(missing_docs, reason = "the names of the standards say it")]
@@ -25,6 +25,7 @@ pub mod code {
     pub const WRITE_SAME_10: u8 = 0x41;
     pub const UNMAP: u8 = 0x42;
     pub const MODE_SENSE_10: u8 = 0x5a;
+    pub const PERSISTENT_RESERVE_IN: u8 = 0x5e;
     pub const READ_16: u8 = 0x88;
     pub const COMPARE_AND_WRITE: u8 = 0x89;
     pub const WRITE_16: u8 = 0x8a;
@@ -36,8 +37,18 @@ pub mod code {
     pub const READ_12: u8 = 0xa8;
     pub const WRITE_12: u8 = 0xaa;
 
+    /// Service action of [`PERSISTENT_RESERVE_IN`].
+    pub const READ_KEYS: u8 = 0x00;
+    /// Service action of [`PERSISTENT_RESERVE_IN`].
+    pub const READ_RESERVATION: u8 = 0x01;
+    /// Service action of [`PERSISTENT_RESERVE_IN`].
+    pub const REPORT_CAPABILITIES: u8 = 0x02;
+    /// Service action of [`PERSISTENT_RESERVE_IN`].
+    pub const READ_FULL_STATUS: u8 = 0x03;
     /// Service action of [`SERVICE_ACTION_IN_16`].
     pub const READ_CAPACITY_16: u8 = 0x10;
+    /// Service action of [`SERVICE_ACTION_IN_16`].
+    pub const GET_LBA_STATUS: u8 = 0x12;
     /// Service action of [`MAINTENANCE_IN`].
     pub const REPORT_SUPPORTED_OPERATION_CODES: u8 = 0x0c;
 }
@@ -186,6 +197,14 @@ pub static COMMANDS: &[Command] = &[
         &[0, 0, 0, 0, 0, 0, 0x3f, 0xff, 0xff, 0], unmap::unmap).writes(),
     Command::new("MODE SENSE(10)", code::MODE_SENSE_10,
         &[0, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], mode::mode_sense_10),
+    Command::new("PERSISTENT RESERVE IN, READ KEYS", code::PERSISTENT_RESERVE_IN,
+        &[0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0], persistent_reserve_in::empty_list).service_action(code::READ_KEYS),
+    Command::new("PERSISTENT RESERVE IN, READ RESERVATION", code::PERSISTENT_RESERVE_IN,
+        &[0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0], persistent_reserve_in::empty_list).service_action(code::READ_RESERVATION),
+    Command::new("PERSISTENT RESERVE IN, REPORT CAPABILITIES", code::PERSISTENT_RESERVE_IN,
+        &[0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0], persistent_reserve_in::report_capabilities).service_action(code::REPORT_CAPABILITIES),
+    Command::new("PERSISTENT RESERVE IN, READ FULL STATUS", code::PERSISTENT_RESERVE_IN,
+        &[0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0], persistent_reserve_in::empty_list).service_action(code::READ_FULL_STATUS),
     Command::new("READ(16)", code::READ_16,
         &[0, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 0],
         read_write::read_16),
@@ -204,6 +223,9 @@ pub static COMMANDS: &[Command] = &[
     Command::new("READ CAPACITY(16)", code::SERVICE_ACTION_IN_16,
         &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], capacity::read_capacity_16)
         .service_action(code::READ_CAPACITY_16),
+    Command::new("GET LBA STATUS", code::SERVICE_ACTION_IN_16,
+        &[0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0],
+        lba_status::get_lba_status).service_action(code::GET_LBA_STATUS),
     Command::new("REPORT LUNS", code::REPORT_LUNS,
         &[0, 0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0],
         report_luns::report_luns).answered_always(OnAbsentLun::ReportLuns),

@@ -1,8 +1,11 @@
 //! WRITE SAME of 10 and 16 bytes (SBC-3 clauses 5.43 and 5.44).
 //!
-//! A block of zeros clears the range and gives its space back, with UNMAP or without: as absent blocks read
-//! as zeros (LBPRZ), nobody can see the difference. Any other block is written to every block of the range,
-//! with UNMAP too, because deallocated blocks would not read as it.
+//! With UNMAP the range is cleared and its space given back, whatever the block holds. SBC-3 would have a device whose
+//! unmapped blocks read as zeros (LBPRZ) write any other block out; but the initiator asked for unmapping, the targets
+//! that initiators are made for (LIO, tgt) unmap, and conformance suites expect zeros to be read afterwards.
+//!
+//! Without UNMAP a block of zeros does the same, as nobody can see the difference. Any other block is written to
+//! every block of the range.
 
 use crate::cdb::{Cdb, invalid_byte};
 use crate::command::{BlockCommand, DataOutCommand, DataOutKind, Decoded};
@@ -14,11 +17,12 @@ use bytes::Bytes;
 use evenkeel_types::geometry::BLOCK_BYTES;
 use evenkeel_types::{AlignedBuf, BlockOp, ByteRange};
 
+const UNMAP_BIT: u8 = 3;
 const NDOB_BIT: u8 = 0;
 
 pub(crate) fn write_same_10(unit: &LogicalUnit, _: &mut NexusState, cdb: Cdb<'_>) -> Result<Decoded, Sense> {
     let at = check(unit, cdb.u32(2).into(), cdb.u16(7).into(), 7)?;
-    Ok(needs_one_block(unit, at))
+    Ok(needs_one_block(unit, at, cdb.bit(1, UNMAP_BIT)))
 }
 
 pub(crate) fn write_same_16(unit: &LogicalUnit, _: &mut NexusState, cdb: Cdb<'_>) -> Result<Decoded, Sense> {
@@ -26,7 +30,7 @@ pub(crate) fn write_same_16(unit: &LogicalUnit, _: &mut NexusState, cdb: Cdb<'_>
     if cdb.bit(1, NDOB_BIT) {
         return Ok(Decoded::Block(BlockCommand::one(BlockOp::Zero { at })));
     }
-    Ok(needs_one_block(unit, at))
+    Ok(needs_one_block(unit, at, cdb.bit(1, UNMAP_BIT)))
 }
 
 /// The bytes of the blocks, if they exist and are not too many; `count` zero means all blocks from `lba` on
@@ -44,13 +48,13 @@ fn check(unit: &LogicalUnit, lba: u64, count: u32, count_field: u16) -> Result<B
     Ok(geometry.byte_range(lba, count.ok_or_else(|| invalid_byte(count_field))?))
 }
 
-fn needs_one_block(unit: &LogicalUnit, at: ByteRange) -> Decoded {
+fn needs_one_block(unit: &LogicalUnit, at: ByteRange, unmap: bool) -> Decoded {
     let len = unit.block_bytes();
-    Decoded::NeedsData { len, then: DataOutCommand { kind: DataOutKind::WriteSame { at }, len } }
+    Decoded::NeedsData { len, then: DataOutCommand { kind: DataOutKind::WriteSame { at, unmap }, len } }
 }
 
-pub(crate) fn with_data(at: ByteRange, block: &Bytes) -> Decoded {
-    if block.iter().all(|byte| *byte == 0) {
+pub(crate) fn with_data(at: ByteRange, unmap: bool, block: &Bytes) -> Decoded {
+    if unmap || block.iter().all(|byte| *byte == 0) {
         return Decoded::Block(BlockCommand::one(BlockOp::Zero { at }));
     }
     let pattern = repeat(block, at.offset, at.len.min(PATTERN_OP_BYTES_MAX));

@@ -28,14 +28,25 @@ fn more_than_one_block_is_refused() {
 
 #[test]
 fn no_blocks_are_no_error_but_must_exist() {
-    assert_eq!(
-        answer(decode(&unit(), &request::compare_and_write(0, &[], &[], 512).cdb)).status,
-        Status::Good
-    );
+    let nothing = request::compare_and_write(0, &[], &[], 512);
+    assert_eq!(answer(send(&unit(), &nothing)).status, Status::Good);
     let one = [0; 512];
     for (lba, blocks) in [(BLOCKS, &one[..]), (BLOCKS + 1, &[]), (u64::MAX, &one)] {
         let cdb = request::compare_and_write(lba, blocks, blocks, 512).cdb;
         assert_refused(decode(&unit(), &cdb), AdditionalSense::LBA_OUT_OF_RANGE);
+    }
+}
+
+#[test]
+fn a_count_that_its_byte_cannot_hold_is_refused_and_not_taken_for_none() {
+    let unit = unit();
+    for announced in [1, 512, 1024, 2 * 256 * 512] {
+        let Decoded::NeedsData { len: 0, then } =
+            decode(&unit, &request::compare_and_write(0, &[], &[], 512).cdb)
+        else {
+            panic!("the announced length is not asked for")
+        };
+        assert_invalid_field(unit.with_data(then, bytes::Bytes::new(), announced), 13);
     }
 }
 

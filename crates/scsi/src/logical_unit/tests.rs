@@ -88,7 +88,7 @@ fn report_luns_and_inquiry_clear_the_attention_that_asked_for_them() {
 fn an_unknown_command_reports_no_unit_attention() {
     let mut nexus = NexusState::default();
     nexus.raise(UnitAttention::PowerOnOrReset);
-    assert_refused(unit().decode(&mut nexus, LUN, &cdb(&[0x5e, 0])), AdditionalSense::INVALID_OPERATION_CODE);
+    assert_refused(unit().decode(&mut nexus, LUN, &cdb(&[0x5f, 0])), AdditionalSense::INVALID_OPERATION_CODE);
     assert!(nexus.is_pending());
 }
 
@@ -117,7 +117,7 @@ fn an_absent_lun_answers_only_what_finds_out_that_it_is_absent() {
 #[test]
 fn an_unknown_service_action_is_a_wrong_field_of_byte_1() {
     assert_invalid_field(decode(&unit(), &[0xa3, 0x0a]), 1);
-    assert_invalid_field(decode(&unit(), &[0x9e, 0x12]), 1);
+    assert_invalid_field(decode(&unit(), &[0x9e, 0x13]), 1);
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn every_row_is_found_by_its_codes() {
         }
     }
     assert!(matches!(find(Cdb(&cdb(&[code::MAINTENANCE_IN, 0x0a]))), Lookup::UnknownServiceAction));
-    assert!(matches!(find(Cdb(&cdb(&[0x5e]))), Lookup::UnknownOpcode));
+    assert!(matches!(find(Cdb(&cdb(&[0x5f]))), Lookup::UnknownOpcode));
 }
 
 /// The plainest CDB of a row: all fields zero.
@@ -136,8 +136,10 @@ fn check_decoded(decoded: Decoded) -> Result<(), TestCaseError> {
             );
         }
         Decoded::NeedsData { len, then } => {
-            prop_assert!(len > 0 && len == then.len);
-            prop_assert!(then.write_range().is_none_or(|at| at.len == len && at.end() <= BLOCKS * 512));
+            prop_assert_eq!(len, then.len);
+            prop_assert!(
+                then.write_range().is_none_or(|at| len > 0 && at.len == len && at.end() <= BLOCKS * 512)
+            );
         }
         Decoded::Block(command) => {
             prop_assert!(!command.ops.is_empty() && command.ops.len() <= crate::limits::BLOCK_OPS_MAX);

@@ -30,23 +30,30 @@ fn a_block_of_zeros_clears_with_and_without_unmap() {
 #[test]
 fn a_pattern_fills_the_range_without_gap_in_operations_of_bounded_size() {
     let pattern: Bytes = (0..512u32).map(|n| (n % 251) as u8).collect::<Vec<_>>().into();
-    for unmap in [false, true] {
-        for (lba, count) in [(0, 1), (3, 5), (8, 2048), (5, 2049), (1, MOST)] {
-            let command =
-                block_command(send(&unit(), &request::write_same_16(lba, count, pattern.clone(), unmap)));
-            let mut next = lba * 512;
-            for op in &command.ops {
-                let BlockOp::Write { at, data } = op else { panic!("{op:?}") };
-                assert_eq!(at.offset, next);
-                assert_eq!(at.len as usize, data.len());
-                assert!(at.len <= PATTERN_OP_BYTES_MAX);
-                assert!(data.chunks(512).all(|chunk| chunk == pattern));
-                assert_eq!(data.as_ptr() as usize % BUFFER_ALIGNMENT, (at.offset % 4096) as usize);
-                next = at.end();
-            }
-            assert_eq!(next, (lba + u64::from(count)) * 512);
+    for (lba, count) in [(0, 1), (3, 5), (8, 2048), (5, 2049), (1, MOST)] {
+        let command =
+            block_command(send(&unit(), &request::write_same_16(lba, count, pattern.clone(), false)));
+        let mut next = lba * 512;
+        for op in &command.ops {
+            let BlockOp::Write { at, data } = op else { panic!("{op:?}") };
+            assert_eq!(at.offset, next);
+            assert_eq!(at.len as usize, data.len());
+            assert!(at.len <= PATTERN_OP_BYTES_MAX);
+            assert!(data.chunks(512).all(|chunk| chunk == pattern));
+            assert_eq!(data.as_ptr() as usize % BUFFER_ALIGNMENT, (at.offset % 4096) as usize);
+            next = at.end();
         }
+        assert_eq!(next, (lba + u64::from(count)) * 512);
     }
+}
+
+#[test]
+fn unmap_clears_whatever_the_block_holds() {
+    let at = ByteRange::new(7 * 512, 9 * 512);
+    assert_eq!(zeroed(send(&unit(), &request::write_same_10(7, 9, block(0xff), true))), at);
+    assert_eq!(zeroed(send(&unit(), &request::write_same_16(7, 9, block(0xff), true))), at);
+    let written = block_command(send(&unit(), &request::write_same_16(7, 9, block(0xff), false)));
+    assert!(matches!(written.ops[..], [BlockOp::Write { .. }]));
 }
 
 #[test]
