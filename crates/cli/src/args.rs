@@ -40,6 +40,8 @@ pub(crate) struct ApiFlag {
 pub(crate) enum Command {
     /// Run one or more servers of the group until SIGTERM or Ctrl-C.
     Serve(serve::Flags),
+    /// Show how a group evens its load: three servers in this process, a hot spot, real iSCSI sessions.
+    Demo(crate::demo::Flags),
     /// Wait until the group serves.
     Wait(Asking<wait::Flags>),
     /// Create, list, show and delete volumes.

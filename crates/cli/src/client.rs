@@ -75,6 +75,14 @@ impl Client {
         self.object(path, request.send(&body))
     }
 
+    /// `PUT path` with an object as body.
+    pub(crate) fn put<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body)
+            .map_err(|error| Failure::failed(format_args!("cannot write the request as JSON: {error}")))?;
+        let request = self.agent.put(self.url(path)).header("content-type", "application/json");
+        self.object(path, request.send(&body))
+    }
+
     /// `DELETE path`.
     pub(crate) fn delete(&self, path: &str) -> Result<(), Failure> {
         self.body(path, self.agent.delete(self.url(path)).call()).map(drop)

@@ -11,9 +11,11 @@
 mod args;
 mod client;
 mod commands;
+mod demo;
 mod display;
 mod duration;
 mod failure;
+mod load;
 mod output;
 
 use args::Cli;

@@ -47,6 +47,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
             }
             serve::run(flags)
         }
+        Command::Demo(flags) => crate::demo::run(context.format, flags),
         Command::Wait(asking) => wait::run(&context, &context.client(&asking.api)?, &asking.flags),
         Command::Volume(command) => volume::run(&context, command),
         Command::Server(command) => server::run(&context, command),
