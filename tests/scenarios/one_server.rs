@@ -10,7 +10,8 @@ fn round_trip(flags: &str) {
     let iqn = group.create_volume("v1", "96MiB");
     let (image, back) = (group.folder().join("image.raw"), group.folder().join("back.raw"));
     random_image(&image, IMAGE_BYTES, 7);
-    let (image_text, back_text) = (image.to_str().unwrap(), back.to_str().unwrap());
+    let (image_text, back_text) = (image.to_string_lossy(), back.to_string_lossy());
+    let (image_text, back_text) = (image_text.as_ref(), back_text.as_ref());
     let url = group.url(1, &iqn);
     let _ = run("qemu-img", &["convert", "-n", "-f", "raw", "-O", "raw", image_text, &url]).ok();
     let _ = run("qemu-img", &["convert", "-f", "raw", "-O", "raw", &url, back_text]).ok();

@@ -199,12 +199,14 @@ impl Group {
         let began = Instant::now();
         let _ = run_within(Duration::from_secs(5), "kill", &["-TERM", &child.id().to_string()]);
         while began.elapsed() < Duration::from_secs(20) {
-            if let Some(status) = child.try_wait().expect("the child can be waited for") {
-                return (status.code().unwrap_or(-1), began.elapsed());
+            match child.try_wait() {
+                Ok(Some(status)) => return (status.code().unwrap_or(-1), began.elapsed()),
+                Ok(None) => std::thread::sleep(Duration::from_millis(10)),
+                Err(_) => break,
             }
-            std::thread::sleep(Duration::from_millis(10));
         }
         let _ = child.kill();
+        let _ = child.wait();
         panic!("the group did not stop within 20 s\n{}", self.log());
     }
 }

@@ -73,7 +73,7 @@ impl DiskFile {
         }
         let stat = rustix::fs::fstat(&fd).map_err(|e| wrong("inspect", e))?;
         let in_memory =
-            rustix::fs::fstatfs(&fd).is_ok_and(|s| [TMPFS_MAGIC, RAMFS_MAGIC].contains(&i64::from(s.f_type)));
+            rustix::fs::fstatfs(&fd).is_ok_and(|s| [TMPFS_MAGIC, RAMFS_MAGIC].contains(&s.f_type));
         if in_memory {
             // The page cache is the disk: going around it only copies more.
             direct = false;

@@ -182,7 +182,7 @@ fn rest_of(pieces: &[Bytes], done: usize) -> Box<[IoVec]> {
             let from = skip.min(piece.len());
             skip -= from;
             let rest = &piece[from..];
-            (!rest.is_empty()).then(|| IoVec { base: rest.as_ptr(), len: rest.len() })
+            if rest.is_empty() { None } else { Some(IoVec { base: rest.as_ptr(), len: rest.len() }) }
         })
         .collect()
 }

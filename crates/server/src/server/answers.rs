@@ -28,7 +28,7 @@ pub(super) fn answer(core: &Rc<Core>, portal: &Rc<Portal>, about: &About, ask: A
     match ask {
         Ask::Load(answer) => drop(answer.send(load(core))),
         Ask::Route(volume, answer) => {
-            drop(answer.send(core.with_view(|view| route(core, view, &volume)).flatten()))
+            drop(answer.send(core.with_view(|view| route(core, view, &volume)).flatten()));
         }
         Ask::Status(answer) => drop(answer.send(status(core, portal, about))),
         Ask::Sessions(answer) => drop(answer.send(portal.session_rows())),
@@ -242,7 +242,8 @@ fn moves(core: &Core) -> MovesTable {
 
 /// How far a move is that this server leads.
 fn progress(core: &Core, id: u64) -> Option<Progress> {
-    let (extent, last) = core.with_moves(|log| log.last_step(MoveId(id)).map(|step| (step.extent, step.counters)))?;
+    let (extent, last) =
+        core.with_moves(|log| log.last_step(MoveId(id)).map(|step| (step.extent, step.counters)))?;
     let counters = core.with_engine(|engine| engine.move_progress(extent)).unwrap_or(last);
     Some(Progress { regions_sent: counters.regions_sent, regions_equal: counters.regions_equal })
 }

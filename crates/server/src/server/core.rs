@@ -56,7 +56,7 @@ struct State {
 }
 
 /// A planner's order is carried out like a person's.
-fn order_event(order: MoveOrderMessage) -> Event {
+fn order_event(order: &MoveOrderMessage) -> Event {
     let reason = serde_json::from_slice(&order.reason).unwrap_or_default();
     Event::StartMove(MoveOrder { extent: order.extent, to: order.to, rate: None, reason, first: Vec::new() })
 }
@@ -281,7 +281,7 @@ impl Core {
             let mut state = self.state.borrow_mut();
             for message in messages {
                 let event = match message {
-                    Message::Order(order) => order_event(order),
+                    Message::Order(order) => order_event(&order),
                     message => Event::Message { from, message },
                 };
                 state.engine.handle(now, event);

@@ -28,6 +28,7 @@ use evenkeel_engine::{Engine, EngineConfig, Event, MoveOrder};
 use evenkeel_meta::change::Actor;
 use evenkeel_meta::{Directory, Keyspace};
 use evenkeel_peer::{Local, Message, MoveOrder as OrderMessage};
+use evenkeel_store::Store;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -182,7 +183,7 @@ async fn stop(core: &Rc<Core>, portal: &Rc<Portal>) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     portal.drop_all();
-    core.with_store(|store| store.shutdown());
+    core.with_store(Store::shutdown);
     let began = Instant::now();
     loop {
         core.pump();
@@ -202,7 +203,7 @@ async fn stop(core: &Rc<Core>, portal: &Rc<Portal>) {
 async fn tidy(core: Rc<Core>) {
     loop {
         tokio::time::sleep(TIDY_EVERY).await;
-        core.with_store(|store| store.maybe_checkpoint());
+        core.with_store(Store::maybe_checkpoint);
         core.pump();
     }
 }

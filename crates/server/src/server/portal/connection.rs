@@ -137,10 +137,7 @@ async fn exchange(portal: &Rc<Portal>, connected: &Rc<Connected>, stream: &TcpSt
         if let Some(reason) = act(portal, connected) {
             return reason;
         }
-        let blocked = match send(connected, stream) {
-            Ok(blocked) => blocked,
-            Err(_) => return lost(portal, connected),
-        };
+        let Ok(blocked) = send(connected, stream) else { return lost(portal, connected) };
         // Sending may have made room for more work, or was the last thing to do.
         if let Some(reason) = act(portal, connected) {
             return reason;
@@ -201,7 +198,9 @@ fn receive(portal: &Rc<Portal>, connected: &Rc<Connected>, stream: &TcpStream) -
     drop(connection);
     if connected.proving.replace(false) {
         let open: Vec<RequestId> = connected.open.borrow().values().copied().collect();
-        open.into_iter().for_each(|id| portal.core.proof(id));
+        for id in open {
+            portal.core.proof(id);
+        }
         portal.core.pump();
     }
     Ok(())
@@ -254,7 +253,7 @@ fn act(portal: &Rc<Portal>, connected: &Rc<Connected>) -> Option<CloseReason> {
                     }
                 }
                 Action::ManageOthers { id, volume, scope } => {
-                    portal.manage_others(connected.id, id, volume, scope)
+                    portal.manage_others(connected.id, id, volume, scope);
                 }
                 Action::Managed { token } => portal.one_managed(token),
                 Action::Close { reason } => closing = Some(reason),
