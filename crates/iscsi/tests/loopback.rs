@@ -3,6 +3,8 @@
 mod pair;
 
 use evenkeel_iscsi::initiator::{Event, Transfer};
+use evenkeel_iscsi::pdu::{TaskFunction, TaskResponse};
+use evenkeel_iscsi::target::Action;
 use evenkeel_iscsi::{DigestPolicy, Settings};
 use evenkeel_scsi::Status;
 use evenkeel_types::Bytes;
@@ -109,4 +111,69 @@ fn many_writes_larger_than_the_buffer_bound_all_end() {
     for id in ids {
         assert_eq!(pair.done(id).status, Some(Status::Good));
     }
+}
+
+#[test]
+fn a_reset_ends_the_commands_before_it_and_none_behind_it() {
+    let mut pair = Pair::logged_in(5, Settings::default(), Settings::default());
+    pair.hold_operations = true;
+    let before = pair.submit(read16(0, 512), Transfer::In(512));
+    pair.run();
+    let reset = pair.initiator.manage(TaskFunction::LogicalUnitReset, 0, None).unwrap();
+    let attention = pair.submit([0; 16], Transfer::None);
+    let behind = pair.submit(read16(0, 512), Transfer::In(512));
+    pair.run();
+    assert_eq!(pair.done(attention).status, Some(Status::CheckCondition), "the reset is told");
+    pair.hold_operations = false;
+    pair.run();
+    let Some(Action::ManageOthers { id, .. }) = pair.actions.pop() else { panic!("{:?}", pair.actions) };
+    pair.target.handle_others_managed(pair.now, id);
+    pair.run();
+    assert_eq!(pair.done(behind).status, Some(Status::Good));
+    assert!(matches!(pair.events.pop_front(), Some(Event::Aborted(id)) if id == before));
+    let last = pair.events.pop_front();
+    assert!(matches!(last, Some(Event::Managed(id, _, TaskResponse::FunctionComplete)) if id == reset));
+}
+
+#[test]
+fn a_discovery_session_lists_targets() {
+    let config = evenkeel_iscsi::initiator::InitiatorConfig {
+        target_name: None,
+        ..pair::initiator_config(Settings::default())
+    };
+    let mut pair = Pair::new(1, Settings::default(), config);
+    pair.run();
+    assert!(matches!(pair.events.pop_front(), Some(Event::LoggedIn)));
+    pair.initiator.send_targets("All").unwrap();
+    pair.run();
+    let Some(Event::Text(_, found)) = pair.events.pop_front() else { panic!("{:?}", pair.events) };
+    assert_eq!(found[0], ("TargetName".to_owned(), pair::TARGET.to_owned()));
+    assert_eq!(found.len(), 3);
+}
+
+#[test]
+fn a_refused_login_tells_the_initiator_why_and_where_to_go() {
+    let config = evenkeel_iscsi::initiator::InitiatorConfig {
+        target_name: Some("iqn.2026-01.test:moved".to_owned()),
+        ..pair::initiator_config(Settings::default())
+    };
+    let mut pair = Pair::new(1, Settings::default(), config);
+    pair.ports.elsewhere =
+        evenkeel_iscsi::target::Lookup::Moved { address: "10.0.0.9:3260".to_owned(), permanent: false };
+    pair.run();
+    let Some(Event::LoginRefused { status, address }) = pair.events.pop_front() else { panic!() };
+    assert_eq!((status.0, address.as_deref()), (0x0101, Some("10.0.0.9:3260")));
+    assert!(pair.initiator.is_closed() && pair.target.is_finished());
+}
+
+#[test]
+fn the_initiator_answers_a_question_for_a_sign_of_life() {
+    let mut pair = Pair::logged_in(1, Settings::default(), Settings::default());
+    pair.target.probe(pair.now);
+    pair.run();
+    pair.now = pair.now + std::time::Duration::from_secs(4);
+    pair.initiator.ping(Bytes::from_static(b"here")).unwrap();
+    pair.run();
+    assert!(matches!(pair.events.pop_front(), Some(Event::Pong(_, data)) if &data[..] == b"here"));
+    assert!(pair.closed.is_none());
 }

@@ -508,3 +508,29 @@ fn a_connection_that_sends_but_does_not_receive_is_held_up() {
     assert_eq!(raw.take().len(), sent);
     assert!(raw.target.receive_space().is_some());
 }
+
+#[test]
+fn data_of_an_ignored_command_is_skipped_to_the_last_byte() {
+    let mut raw = Raw::logged_in(OPEN);
+    let mut ignored = raw.scsi(write10(0, 1), WRITE, 512);
+    ignored.cmd_sn = 5000.into();
+    ignored.data_segment_len = evenkeel_iscsi::pdu::U24::new(512);
+    raw.cmd_sn -= 1;
+    for byte in [&ignored.bhs().to_bytes()[..], &[0x3f; 512]].concat() {
+        assert!(raw.send_bytes(&[byte]).is_empty());
+    }
+    assert_eq!(kinds(&raw.command(TUR, flags::FINAL, 0, &[])), [Opcode::ScsiResponse]);
+}
+
+#[test]
+fn a_damaged_ping_is_rejected_and_not_answered() {
+    let mut raw = Raw::logged_in(&[("DataDigest", "CRC32C")]);
+    let mut ping = NopOut::empty();
+    ping.opcode |= flags::IMMEDIATE;
+    ping.itt = 1.into();
+    ping.ttt = RESERVED_TAG.into();
+    ping.data_segment_len = evenkeel_iscsi::pdu::U24::new(4);
+    let answers = raw.send_bytes(&[&ping.bhs().to_bytes()[..], b"ping", &[0; 4]].concat());
+    assert_eq!(reject_of(&answers[0]), RejectReason::DataDigestError as u8);
+    assert_eq!(answers.len(), 1);
+}

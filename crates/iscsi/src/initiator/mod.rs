@@ -13,3 +13,6 @@ mod request;
 
 pub use connection::{Connection, InitiatorConfig, SubmitError};
 pub use event::{Command, Done, Event, Failure, RequestId, Transfer};
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use super::core::{Core, State};
 use crate::pdu::{AsyncEvent, AsyncMessage, NopIn, PduHeader, RESERVED_TAG, flags};
 use evenkeel_types::{Payload, Time};
 
-/// Low half of the tag of our NOP-In PDUs; tags of R2Ts have a slot number in their upper half that is never this.
+/// Upper half of the tags of our NOP-In PDUs; tags of R2Ts have a slot number there, which is never this.
 const PROBE_TAG_BASE: u32 = 0x7fff_0000;
 
 /// When something was heard, and what is waited for.
@@ -33,7 +33,8 @@ impl Liveness {
     /// When the initiator is asked for a sign of life, or is given up.
     fn deadline(&self, config: &TargetConfig) -> Time {
         match self.probe {
-            Some((sent, _)) => sent + config.nop_timeout,
+            // An answer may stand in line behind much data, which is a sign of life itself.
+            Some((sent, _)) => sent.max(self.last_received) + config.nop_timeout,
             None => self.last_received + config.nop_interval,
         }
     }
@@ -71,7 +72,7 @@ impl Core {
         }
     }
 
-    /// Bytes came. Any of them is a sign of life, but a probe waits for its own answer.
+    /// Bytes came: any of them is a sign of life.
     pub(super) fn heard(&mut self, now: Time) {
         self.liveness.last_received = now;
     }

@@ -4,6 +4,7 @@
 use evenkeel_iscsi::Settings;
 use evenkeel_iscsi::initiator::{self, Command, Done, Event, InitiatorConfig, RequestId, Transfer};
 use evenkeel_iscsi::pdu::Isid;
+use evenkeel_iscsi::target::config::{DATA_IN_BYTES_MAX, DATA_OUT_BYTES_MAX};
 use evenkeel_iscsi::target::{
     self, Action, CloseReason, ConnectionId, DiscoveredTarget, Lookup, NexusName, Opening, Sessions,
     TargetConfig, TargetPorts, TaskId,
@@ -193,6 +194,9 @@ impl Pair {
     }
 
     pub(crate) fn step(&mut self) -> bool {
+        let memory = self.target.memory();
+        assert!(memory.data_in_bytes <= DATA_IN_BYTES_MAX, "read data is bounded: {memory:?}");
+        assert!(memory.data_out_bytes <= DATA_OUT_BYTES_MAX, "Data-Out is bounded: {memory:?}");
         let mut moved = self.send_to_target() | self.send_to_initiator();
         moved |= self.receive_at_target() | self.receive_at_initiator();
         moved |= self.take_actions();
