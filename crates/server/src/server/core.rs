@@ -25,7 +25,7 @@ use evenkeel_store::Store;
 use evenkeel_types::store_op::{InventoryEntry, StoreError, StoreOp, StoreOutcome, StoreReply, StoreTicket};
 use evenkeel_types::{BlockOp, BlockOutcome, ExtentId, Incarnation, ServerId, Time, VolumeId};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use tokio::sync::{Notify, oneshot};
 
@@ -50,6 +50,7 @@ struct State {
     directory: DirectoryLink,
     keys: Keyspace,
     waiters: Waiters,
+    backlog: VecDeque<(StoreTicket, StoreOp)>,
     lists: BTreeMap<StoreTicket, ListAnswer>,
     last_list: u64,
     reaped: Vec<Completion>,
@@ -139,6 +140,7 @@ impl Core {
             directory: parts.directory,
             keys: parts.keys,
             waiters: Waiters::default(),
+            backlog: VecDeque::new(),
             lists: BTreeMap::new(),
             last_list: OWN_TICKETS,
             reaped: Vec::new(),
@@ -226,7 +228,7 @@ impl Core {
             state.last_list += 1;
             let ticket = StoreTicket(state.last_list);
             state.lists.insert(ticket, answer);
-            state.store.submit(ticket, StoreOp::List { from, max });
+            state.backlog.push_back((ticket, StoreOp::List { from, max }));
         }
         self.pump();
     }
@@ -347,6 +349,13 @@ impl Core {
             busy = true;
             self.carry_out(state, now, output, told);
         }
+        // The engine bounds what is open; what the store has no room for yet waits here, in order.
+        while state.store.has_room()
+            && let Some((ticket, op)) = state.backlog.pop_front()
+        {
+            busy = true;
+            state.store.submit(ticket, op);
+        }
         while let Some(io) = state.store.poll_io() {
             busy = true;
             state.disk.submit(now, io);
@@ -377,7 +386,7 @@ impl Core {
             Output::Prove { id } => told.extend(state.waiters.get(id).cloned().map(Told::Prove)),
             Output::Send { to, message } => self.links.borrow_mut().send(to, &message),
             Output::Disconnect { server } => told.push(Told::Disconnect(server)),
-            Output::Store { ticket, op } => state.store.submit(ticket, op),
+            Output::Store { ticket, op } => state.backlog.push_back((ticket, op)),
             Output::Transact { ticket, txn } => {
                 if !state.directory.transact(ticket.0, txn) {
                     let reason = "too many transactions wait".to_owned();

@@ -199,12 +199,17 @@ async fn stop(core: &Rc<Core>, portal: &Rc<Portal>) {
     }
 }
 
-/// Lets the store tidy up in quiet moments.
+/// Lets the store tidy up in quiet moments; under load its journal decides.
 async fn tidy(core: Rc<Core>) {
+    let mut commits = 0;
     loop {
         tokio::time::sleep(TIDY_EVERY).await;
-        core.with_store(Store::maybe_checkpoint);
-        core.pump();
+        let now = core.with_store(|store| store.stats().commits);
+        if now == commits {
+            core.with_store(Store::maybe_checkpoint);
+            core.pump();
+        }
+        commits = now;
     }
 }
 
