@@ -8,8 +8,7 @@
 set -euo pipefail
 shopt -s extglob
 
-# Newest versions that are known to work with the Rust version that the workspace asks for.
-readonly NEXTEST_VERSION=0.9.143
+# The newest version that is known to work with the Rust version that the workspace asks for.
 readonly CARGO_FUZZ_VERSION=0.13.2
 
 say() { echo "setup: $*" >&2; }
@@ -135,7 +134,6 @@ setup_rust() {
                 die "rustfmt is missing from the Rust toolchain"
             cargo clippy --version >/dev/null 2>&1 || rustup -q component add clippy ||
                 die "clippy is missing from the Rust toolchain"
-            setup_cargo_command nextest "$NEXTEST_VERSION"
             ;;
         fuzz) setup_cargo_command fuzz "$CARGO_FUZZ_VERSION" ;;
     esac

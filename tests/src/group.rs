@@ -4,6 +4,7 @@ use crate::program::{Ran, run_within};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -223,7 +224,9 @@ impl Drop for Group {
 /// The first of `count` successive ports that are free now. Tests run side by side in processes of their own, so each
 /// begins its search at a place of its own.
 fn free_ports(count: u16) -> u16 {
-    let start = 20_000 + (std::process::id() % 1_000) as u16 * 30;
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    let place = std::process::id().wrapping_add(ASKED.fetch_add(97, Ordering::Relaxed));
+    let start = 20_000 + (place % 1_000) as u16 * 30;
     for step in 0..500u16 {
         let base = 20_000 + (start - 20_000 + step * 17) % 30_000;
         if (base..base + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {

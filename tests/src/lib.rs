@@ -4,10 +4,12 @@
 //! folder. Programs of others (`qemu-img`, `qemu-io`, `iscsi-test-cu`, ...) must be installed: a scenario that misses
 //! one fails and says which, it does not pass quietly.
 
+mod conformance;
 mod group;
 mod image;
 mod program;
 
+pub use conformance::{Outcome, Verdict, conformance_table, conformance_tests, run_conformance};
 pub use group::{Group, GroupOptions};
 pub use image::{compare_files, random_image};
 pub use program::{Ran, run, run_within};
