@@ -106,7 +106,7 @@ impl Store {
     /// Takes the checkpoint as far as it goes now.
     pub(crate) fn pump_checkpoint(&mut self) {
         if self.checkpoint.phase == Phase::Idle {
-            let clean = self.closing && !self.closed && self.ops.len() == 0 && self.ready.is_empty();
+            let clean = self.closing && !self.closed && self.is_drained();
             if self.journal.writing || !(clean || self.wants_checkpoint()) {
                 return;
             }
@@ -282,7 +282,9 @@ impl Store {
         }
         let freed = std::mem::take(&mut self.checkpoint.freed);
         self.quarantine.push_back((self.io.next_id(), freed));
+        // Nothing was under way when it began, and nothing is taken since: the superblock says so for good.
         self.closed = self.checkpoint.clean;
+        assert!(!self.closed || self.is_drained(), "a closed store has nothing under way");
         self.release_quarantine();
         self.retry_stalled();
     }

@@ -279,8 +279,12 @@ impl Store {
         if self.stopped {
             return self.io.is_empty();
         }
-        let idle = self.ops.len() == 0 && self.io.is_empty() && self.slot_waiters.is_empty();
-        idle && self.checkpoint.is_idle() && (!self.closing || self.closed)
+        self.is_drained() && self.io.is_empty() && self.checkpoint.is_idle() && (!self.closing || self.closed)
+    }
+
+    /// Whether no operation is under way.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.ops.len() == 0 && self.slot_waiters.is_empty() && self.lists.is_empty()
     }
 
     /// Counters and levels.

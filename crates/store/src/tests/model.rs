@@ -456,7 +456,7 @@ fn run(seed: u64, steps: u64, crash_every: u64, tight: bool) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, max_shrink_iters: 0, ..ProptestConfig::default() })]
     #[test]
     fn acknowledged_changes_survive_crashes_and_others_are_all_or_nothing(seed: u64) {
         run(seed, 800, 100, false);

@@ -164,6 +164,23 @@ fn every_slot_can_be_used_forgotten_and_used_again() {
 }
 
 #[test]
+fn a_shutdown_waits_for_what_waits_for_a_slot() {
+    let mut h = Harness::new(48 * MIB);
+    let mut index = 0;
+    while h.accept(extent(index), 1, false).is_ok() {
+        index += 1;
+    }
+    h.submit(StoreOp::Forget { extent: extent(0) });
+    h.poll().iter().for_each(|io| h.complete(io));
+    let late = h.submit(accept_of(extent(index), 1, false));
+    h.store.shutdown();
+    h.run();
+    assert!(h.answers[&late].is_ok() && h.store.is_quiescent());
+    let mut h = Harness::open(h.disk).unwrap();
+    assert!(h.report.clean && h.describe(extent(index)).is_some());
+}
+
+#[test]
 fn a_refused_write_gives_back_the_units_it_took() {
     let mut h = Harness::new(48 * MIB);
     h.write(extent(0), blocks(0, 16), pattern(1, 16)).unwrap();
