@@ -7,7 +7,7 @@ use evenkeel_iscsi::pdu::{TaskFunction, TaskResponse};
 use evenkeel_iscsi::target::Action;
 use evenkeel_iscsi::{DigestPolicy, Settings};
 use evenkeel_scsi::Status;
-use evenkeel_types::Bytes;
+use evenkeel_types::{BlockError, Bytes};
 use pair::{Choices, DISK_BYTES, Pair, read16, write16};
 use proptest::prelude::*;
 
@@ -124,15 +124,18 @@ fn a_reset_ends_the_commands_before_it_and_none_behind_it() {
     let behind = pair.submit(read16(0, 512), Transfer::In(512));
     pair.run();
     assert_eq!(pair.done(attention).status, Some(Status::CheckCondition), "the reset is told");
-    pair.hold_operations = false;
-    pair.run();
+    let (task, _) = pair.pending.remove(0);
+    assert_eq!(pair.cancelled, [task]);
+    pair.target.handle_completion(pair.now, task, Err(BlockError::Aborted));
     let Some(Action::ManageOthers { id, .. }) = pair.actions.pop() else { panic!("{:?}", pair.actions) };
     pair.target.handle_others_managed(pair.now, id);
     pair.run();
-    assert_eq!(pair.done(behind).status, Some(Status::Good));
     assert!(matches!(pair.events.pop_front(), Some(Event::Aborted(id)) if id == before));
     let last = pair.events.pop_front();
     assert!(matches!(last, Some(Event::Managed(id, _, TaskResponse::FunctionComplete)) if id == reset));
+    pair.hold_operations = false;
+    pair.run();
+    assert_eq!(pair.done(behind).status, Some(Status::Good));
 }
 
 #[test]
