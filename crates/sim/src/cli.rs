@@ -3,6 +3,8 @@
 use crate::coverage::{Coverage, SEEDS_FOR_COVERAGE};
 use crate::log::LogMode;
 use crate::run::{run_seed, run_seeds};
+use std::fmt::Display;
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -34,7 +36,7 @@ pub fn command(arguments: impl Iterator<Item = String>) -> ExitCode {
             ExitCode::from(2)
         }
         Ok(None) => {
-            println!("{USAGE}");
+            say(&USAGE);
             ExitCode::SUCCESS
         }
         Ok(Some(arguments)) => match arguments.seed {
@@ -68,15 +70,20 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments
     Ok(Some(parsed))
 }
 
+/// Prints a line. Who reads no further has seen enough.
+fn say(line: &dyn Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 fn one(seed: u64, log: bool) -> ExitCode {
     let mode = if log { LogMode::Print } else { LogMode::Hash };
     match run_seed(seed, mode, &mut Coverage::default()) {
         Ok(summary) => {
-            println!("{summary}");
+            say(&summary);
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            println!("{failure}");
+            say(&failure);
             ExitCode::FAILURE
         }
     }
@@ -92,24 +99,24 @@ fn many(arguments: &Arguments) -> ExitCode {
     let (mut passed, mut failed) = (0u64, 0u64);
     run_seeds(arguments.from, arguments.seeds, arguments.threads, &mut coverage, |outcome| match outcome {
         Ok(summary) => {
-            println!("{summary}");
+            say(&summary);
             passed += 1;
             true
         }
         Err(failure) => {
-            println!("{failure}");
+            say(&failure);
             failed += 1;
             arguments.keep_going
         }
     });
-    println!("\n{}", coverage.table());
-    println!("{passed} seeds passed, {failed} failed, {:.1} s", began.elapsed().as_secs_f64());
+    say(&format_args!("\n{}", coverage.table()));
+    say(&format_args!("{passed} seeds passed, {failed} failed, {:.1} s", began.elapsed().as_secs_f64()));
     if failed > 0 {
         return ExitCode::FAILURE;
     }
     let missing: Vec<&str> = coverage.missing().collect();
     if arguments.seeds >= SEEDS_FOR_COVERAGE && !missing.is_empty() {
-        println!("never seen: {}", missing.join("; "));
+        say(&format_args!("never seen: {}", missing.join("; ")));
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS

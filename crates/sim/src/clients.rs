@@ -98,6 +98,9 @@ impl World<'_> {
             self.tally.operations += 1;
         }
         self.count_answer(&op, answer);
+        if matches!(answer, Answer::Done(Wish::Write | Wish::Zero)) {
+            self.mended(&op);
+        }
         self.judge_answer(&op, answer)
     }
 
@@ -120,6 +123,19 @@ impl World<'_> {
         let block = u64::from(BLOCK_BYTES);
         let is_part = !op.at.offset.is_multiple_of(block) || !op.at.end().is_multiple_of(block);
         self.coverage.add(Row::SubBlock, u64::from(op.is_write() && is_part));
+    }
+
+    /// A damaged block that was written over as a whole is good again.
+    fn mended(&mut self, op: &OpenOp) {
+        let block = u64::from(BLOCK_BYTES);
+        let (first, end) = (op.at.offset.div_ceil(block), op.at.end() / block);
+        let per_extent = u64::from(EXTENT_BYTES) / block;
+        for number in first..end {
+            let extent = ExtentId { volume: op.volume, index: (number / per_extent) as u32 };
+            if self.bad_blocks.contains(&(extent, (number % per_extent) as u16)) {
+                self.coverage.count(Row::BlockMended);
+            }
+        }
     }
 
     /// Errors need a cause.

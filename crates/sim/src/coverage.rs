@@ -25,8 +25,7 @@ rows! {
     LinkCut: "faults", "links cut for seconds";
     MessageLost: "faults", "messages lost with their connection";
     MessageLate: "faults", "messages delayed by more than 20 ms";
-    WriteTorn: "faults", "disk writes torn by a crash";
-    WriteLost: "faults", "disk writes lost by a crash";
+    WriteCaught: "faults", "disk writes that a crash caught under way";
     SlowDisk: "faults", "spells of a slow disk";
     BitRot: "faults", "blocks damaged on a disk";
     TxnLate: "faults", "directory transactions delayed by more than 100 ms";

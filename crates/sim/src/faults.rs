@@ -10,7 +10,7 @@ use evenkeel_types::{ExtentId, ServerId};
 use std::time::Duration;
 
 /// Of 1000 stages that moves reach, so many are cut by a crash of the source or the target.
-const CUTS_PER_MILLE: u64 = 30;
+const CUTS_PER_MILLE: u64 = 15;
 
 /// Something that goes wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,14 +109,17 @@ impl World<'_> {
 
     /// A server crashes and comes back; often not at once, sometimes only when others have given up waiting for it.
     pub(crate) fn crash_and_return(&mut self, server: ServerId) -> Result<(), Violation> {
-        if self.rng.chance(500) && self.servers[&server].running.is_some() {
-            // In the middle of whatever it does next.
-            self.server(server).fuse = Some(self.rng.below(4) as u32);
-            let at_latest = self.rng.millis(1, 50);
-            self.clock.after(at_latest, Happening::Fault(Fault::CrashOf(server)));
-            return Ok(());
+        if self.servers[&server].running.is_none() {
+            return self.crash(server);
         }
-        self.crash(server)
+        match self.rng.below(10) {
+            // Between two things that it wants done.
+            0..3 => self.server(server).fuse = Some(self.rng.below(4) as u32),
+            // While a write is on its way to the disk.
+            3..8 => self.server(server).trap = Some(self.rng.below(4) as u32),
+            _ => return self.crash(server),
+        }
+        Ok(())
     }
 
     /// Plans the return of a server that has crashed just now.
@@ -173,11 +176,14 @@ impl World<'_> {
         if self.phase != Phase::Faults || matches!(stage, MoveStage::Released | MoveStage::Aborted) {
             return;
         }
-        if self.rng.chance(CUTS_PER_MILLE) {
+        // The last stages are over in a moment.
+        let weight = if matches!(stage, MoveStage::Copying) { 1 } else { 3 };
+        if self.rng.chance(CUTS_PER_MILLE * weight) {
             let side = if self.rng.chance(500) { Side::Source } else { Side::Target };
             let server = if side == Side::Source { source } else { target };
             let delay = match stage {
                 MoveStage::Copying => self.rng.any_size(100, 100_000),
+                MoveStage::HandingOver => self.rng.any_size(10, 600),
                 _ => self.rng.any_size(50, 4000),
             };
             self.note(About::Extent(extent), format_args!("{server} is to crash in {stage:?}"));

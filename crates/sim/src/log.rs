@@ -2,7 +2,8 @@
 
 use evenkeel_types::{ExtentId, Time};
 use std::collections::VecDeque;
-use std::fmt::{self, Write};
+use std::fmt::{self, Write as _};
+use std::io::{BufWriter, Stdout, Write as _, stdout};
 
 /// Lines that are kept to explain a failure.
 const LINES_KEPT_MAX: usize = 200_000;
@@ -36,6 +37,7 @@ pub struct Log {
     hash: u64,
     events: u64,
     line: String,
+    out: BufWriter<Stdout>,
     kept: VecDeque<(About, String)>,
 }
 
@@ -43,7 +45,14 @@ impl Log {
     /// An empty log.
     #[must_use]
     pub fn new(mode: LogMode) -> Self {
-        Self { mode, hash: 0xcbf2_9ce4_8422_2325, events: 0, line: String::new(), kept: VecDeque::new() }
+        Self {
+            mode,
+            hash: 0xcbf2_9ce4_8422_2325,
+            events: 0,
+            line: String::new(),
+            out: BufWriter::new(stdout()),
+            kept: VecDeque::new(),
+        }
     }
 
     /// Adds a line.
@@ -56,7 +65,8 @@ impl Log {
         }
         match self.mode {
             LogMode::Hash => {}
-            LogMode::Print => print!("{}", self.line),
+            // Who reads no further has seen enough.
+            LogMode::Print => drop(self.out.write_all(self.line.as_bytes())),
             LogMode::Keep => {
                 if self.kept.len() == LINES_KEPT_MAX {
                     self.kept.pop_front();

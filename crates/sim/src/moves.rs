@@ -240,6 +240,7 @@ impl World<'_> {
     pub(crate) fn shift_hot_spot(&mut self) {
         if self.phase == Phase::Faults {
             self.workload.hot_spot = self.rng.below(64) as u32;
+            self.workload.is_purging = self.scenario.is_full && self.rng.chance(600);
             let delay = self.rng.millis(2000, 6000);
             self.clock.after(delay, Happening::HotSpot);
         }

@@ -57,7 +57,7 @@ impl Scenario {
         Self {
             servers,
             volumes,
-            disk_bytes: if is_full { 28 << 20 } else { *rng.pick(&[96u64, 128, 192]) << 20 },
+            disk_bytes: if is_full { rng.between(18, 26) << 20 } else { *rng.pick(&[96u64, 128, 192]) << 20 },
             is_full,
             journal_bytes: *rng.pick(&[1u64, 1, 2, 4]) << 20,
             clients_per_server: rng.between(1, 2),
@@ -75,7 +75,7 @@ impl Scenario {
             },
             crash_every: rng.millis(2000, 6000),
             disconnect_every: rng.millis(1000, 6000),
-            pause_every: rng.millis(8000, 40_000),
+            pause_every: rng.millis(4000, 20_000),
             slow_disk_every: rng.millis(5000, 20_000),
             rot_every: rng.chance(350).then(|| rng.millis(2000, 10_000)),
             random_move_every: rng.millis(300, 1200),

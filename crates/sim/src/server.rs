@@ -5,6 +5,7 @@ use crate::checkers::{Violation, space};
 use crate::coverage::Row;
 use crate::directory::{MoveStep, SimDirectory, TxnFate, move_step};
 use crate::disk::DiskBay;
+use crate::faults::Fault;
 use crate::log::About;
 use crate::moves::Planner;
 use crate::rng::Rng;
@@ -13,7 +14,7 @@ use crate::world::{Happening, Life, World};
 use evenkeel_engine::{DirectoryEvent, Engine, EngineConfig, Event, Output, TxnTicket};
 use evenkeel_meta::records::{AccessRecord, ServerCapacity, ServerRecord};
 use evenkeel_meta::{DirectoryError, Place, PlacedServer, Txn, TxnOutcome, Watch, change};
-use evenkeel_store::{CheckDepth, Finding, FindingKind, FormatOptions, IoId, OpenOptions, Store};
+use evenkeel_store::{CheckDepth, Finding, FindingKind, FormatOptions, IoId, IoKind, OpenOptions, Store};
 use evenkeel_types::store_op::{StoreError, StoreOp, StoreOutcome, StoreReply, StoreTicket};
 use evenkeel_types::{Epoch, ExtentId, Incarnation, Region, ServerId, Time};
 use std::collections::BTreeMap;
@@ -40,6 +41,8 @@ pub(crate) struct SimServer {
     asleep_until: Time,
     /// It crashes after so many more outputs of its engine.
     pub(crate) fuse: Option<u32>,
+    /// It crashes while one of its next disk writes is under way, after so many others.
+    pub(crate) trap: Option<u32>,
     clock: SkewedClock,
 }
 
@@ -132,6 +135,7 @@ pub(crate) fn found(
             running: None,
             asleep_until: Time::ZERO,
             fuse: None,
+            trap: None,
             clock,
         };
         servers.insert(id, server);
@@ -209,6 +213,7 @@ impl SimServer {
 
     pub(crate) fn end_trouble(&mut self) {
         self.fuse = None;
+        self.trap = None;
         self.bay.slow_until = Time::ZERO;
     }
 
@@ -555,7 +560,18 @@ impl World<'_> {
         let now = self.now();
         let server = self.server(id);
         let life = server.life();
+        let is_write = matches!(io.kind, IoKind::Write { .. });
         let (io, delay) = server.bay.issue(now, io);
+        if is_write && let Some(trap) = &mut server.trap {
+            if *trap == 0 {
+                server.trap = None;
+                let nanos = u64::try_from(delay.as_nanos()).expect("a short time");
+                let within = Duration::from_nanos(self.rng.below(nanos));
+                self.clock.after(within, Happening::Fault(Fault::CrashOf(id)));
+            } else {
+                *trap -= 1;
+            }
+        }
         self.clock.after(delay, Happening::DiskDone { life, io });
     }
 
@@ -693,12 +709,12 @@ impl World<'_> {
         let server = self.server(id);
         server.life += 1;
         server.fuse = None;
+        server.trap = None;
         server.asleep_until = Time::ZERO;
         server.starting = None;
         let running = server.running.take();
         let lost = server.bay.crash();
-        self.coverage.add(Row::WriteTorn, lost.torn);
-        self.coverage.add(Row::WriteLost, lost.lost);
+        self.coverage.add(Row::WriteCaught, lost.torn + lost.lost);
         self.note(About::Group, format_args!("{id} crashes: {lost:?}"));
         if let Some(running) = running {
             self.count_life(&running);

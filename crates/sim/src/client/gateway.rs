@@ -205,9 +205,11 @@ impl OpenOp {
         }
     }
 
-    /// It ended with an error that concerns one extent; parts in other extents may have taken effect before.
+    /// It ended with an error that concerns one piece of it; the others may have taken effect. A gateway cuts requests
+    /// at extents, and a zeroing also where whole blocks begin and end.
     fn refused(&self, registers: &mut Registers) -> Result<(), Violation> {
-        let end = if self.crosses_extents() { End::Unclear } else { End::Never };
+        let is_cut = self.crosses_extents() || self.wish == Wish::Zero && !self.at.is_block_aligned();
+        let end = if is_cut { End::Unclear } else { End::Never };
         match self.wish {
             Wish::Read | Wish::Exchange => self.never(registers),
             Wish::Write | Wish::Zero => {

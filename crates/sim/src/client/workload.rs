@@ -44,17 +44,23 @@ pub(crate) struct Workload {
     pub(crate) hot_spot: u32,
     /// Share of reads, in parts of 1000.
     pub(crate) reads: u64,
+    /// Much is given back now: hosts of a full group delete files.
+    pub(crate) is_purging: bool,
 }
 
 impl Workload {
     pub(crate) fn new(mut rng: Rng) -> Self {
         let seed = rng.next();
         let reads = rng.between(300, 550);
-        Self { rng, seed, hot_spot: 0, reads }
+        Self { rng, seed, hot_spot: 0, reads, is_purging: false }
     }
 
     /// The next operation on a volume. `focus` are extents of it that deserve attention: those in motion.
     pub(crate) fn next(&mut self, volume: SimVolume, focus: &[ExtentId]) -> (Wish, ByteRange) {
+        if self.is_purging && self.rng.chance(400) {
+            let offset = self.rng.below(volume.bytes) / OP_BYTES_MAX * OP_BYTES_MAX;
+            return (Wish::Zero, clip(ByteRange::new(offset, OP_BYTES_MAX as u32), volume.bytes));
+        }
         let wish = match self.rng.below(1000) {
             n if n < self.reads => Wish::Read,
             n if n < 850 => Wish::Write,

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Shows that the simulator finds bugs: `make planted`. Each patch in crates/sim/planted/ plants one in a copy of the tree;
+# the simulator runs seeds over it until one fails. A bug that no seed finds, or a patch that no longer fits, is a failure.
+#
+#   tools/planted.sh [NAME...]     only these; SEEDS=200 bounds how long a bug is looked for
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly SEEDS=${SEEDS:-200}
+readonly ROOT=$PWD
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+
+# All builds share one directory, so that only what a patch changes is compiled again; and none is optimised to the last.
+export CARGO_TARGET_DIR=${PLANTED_TARGET_DIR:-$ROOT/target/planted}
+export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0
+export CARGO_PROFILE_RELEASE_INCREMENTAL=true CARGO_PROFILE_RELEASE_OPT_LEVEL=2
+export RUST_BACKTRACE=0
+
+git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' file; do
+    if [ -e "$file" ]; then printf '%s\0' "$file"; fi
+done | tar --null -T - -cf - | tar -xf - -C "$copy"
+
+names=("$@")
+if [ ${#names[@]} -eq 0 ]; then
+    for patch in crates/sim/planted/*.patch; do
+        names+=("$(basename "$patch" .patch)")
+    done
+fi
+
+missed=0
+cd "$copy"
+for name in "${names[@]}"; do
+    patch=$ROOT/crates/sim/planted/$name.patch
+    if ! patch --quiet --forward -p1 <"$patch" >/dev/null; then
+        echo "MISSED $name: the patch does not fit the tree any more"
+        missed=$((missed + 1))
+        git -C "$ROOT" ls-files -z -- crates | (cd "$ROOT" && tar --null -T - -cf -) | tar -xf - -C "$copy"
+        continue
+    fi
+    if ! cargo build --release --locked --quiet -p evenkeel-sim 2>build.log; then
+        echo "MISSED $name: the patched tree does not compile"
+        sed 's/^/  /' build.log
+        missed=$((missed + 1))
+    else
+        "$CARGO_TARGET_DIR/release/evenkeel-sim" --seeds "$SEEDS" >run.log 2>/dev/null || true
+        if failed=$(grep -m1 -E '^seed [0-9]+: FAILED' run.log); then
+            seed=${failed#seed }
+            checker=${failed#*FAILED }
+            echo "found $name at seed ${seed%%:*} (${checker%%:*})"
+        else
+            echo "MISSED $name: $SEEDS seeds pass"
+            missed=$((missed + 1))
+        fi
+    fi
+    patch --quiet --reverse -p1 <"$patch" >/dev/null
+done
+echo "${#names[@]} planted, $((${#names[@]} - missed)) found, $missed missed"
+[ "$missed" -eq 0 ]
