@@ -1,6 +1,7 @@
 //! The conformance tests of libiscsi: `iscsi-test-cu`, each test in a process of its own.
 //!
-//! CUnit counts a test that it skipped as passed. Here it is skipped, with the reason that it printed.
+//! CUnit counts a test that it skipped as passed. Here it is skipped, with the reason that it printed. Some reasons are
+//! printed only with `-V`.
 
 use crate::program::run_within;
 use std::collections::BTreeMap;
@@ -80,7 +81,7 @@ pub fn run_conformance(tests: &[String], targets: &[Vec<String>]) -> Vec<Outcome
 
 fn run_one(test: &str, urls: &[String]) -> Verdict {
     let (limit, name) = (TEST_SECONDS_MAX.to_string(), format!("ALL.{test}"));
-    let mut args = vec!["--kill-after=5", &limit, "iscsi-test-cu", "-n", "-d", "-S", "-t", &name];
+    let mut args = vec!["--kill-after=5", &limit, "iscsi-test-cu", "-n", "-V", "-d", "-S", "-t", &name];
     args.extend(urls.iter().map(String::as_str));
     let ran = run_within(Duration::from_secs(TEST_SECONDS_MAX + 10), "timeout", &args);
     verdict(&ran.stdout).unwrap_or_else(|| {
@@ -92,7 +93,7 @@ fn run_one(test: &str, urls: &[String]) -> Verdict {
 fn verdict(printed: &str) -> Option<Verdict> {
     let (_, printed) = printed.split_once(BANNER)?;
     let lines = || printed.lines().map(str::trim);
-    let marked = |mark: &str| lines().find(|line| line.contains(mark)).map(str::to_owned);
+    let marked = |mark: &str| lines().find(|line| line.starts_with(mark)).map(str::to_owned);
     // Columns of the summary: total, ran, passed, failed, inactive.
     let counts: Vec<u32> = lines()
         .find_map(|line| line.strip_prefix("tests "))?
