@@ -11,8 +11,8 @@ use crate::fault::{
     BadPageSnafu, DiskSnafu, JournalCorruptSnafu, JournalInvalidSnafu, PresenceWithoutUnitSnafu, StoreFault,
     UnitNamedTwiceSnafu, UnitOutOfRangeSnafu,
 };
-use crate::journal::entry::{Change, Entry, SectionKind};
-use crate::journal::reader::{Found, Reader};
+use crate::journal::entry::{Change, Entry};
+use crate::journal::reader::{Found, Reader, sections};
 use crate::layout::{NO_UNIT, PAGE_BYTES, SLOT_BYTES};
 use crate::superblock::{JournalPoint, Superblock};
 use crate::units::Units;
@@ -196,44 +196,16 @@ impl Image {
         Ok(Ok(()))
     }
 
-    /// Where the newest content of each block is. Independent of the pages: a page may have a change whose blocks
-    /// are still in the journal only.
+    /// Where the newest journaled content of each block is. Independent of the pages: a page may have a change whose
+    /// blocks are still in the journal only. What no record names any more is dropped in the end.
     fn note_sources(&mut self, entry: &Entry, payload: u32) {
-        let slot = entry.slot;
-        match &entry.change {
-            Change::Write { sections, .. } => {
-                let mut position = payload;
-                for section in sections {
-                    match section.kind {
-                        SectionKind::Blocks => {
-                            for (block, crc) in section.blocks().zip(&section.crcs) {
-                                let source = Source { position, unit: section.unit, crc: *crc };
-                                self.sources.insert((slot, block), source);
-                                position += 1;
-                            }
-                        }
-                        SectionKind::Switch => {
-                            let blocks = section.region.blocks();
-                            for block in blocks.first..blocks.end() {
-                                self.sources.remove(&(slot, block));
-                            }
-                        }
-                        SectionKind::Absent => {
-                            for block in section.blocks() {
-                                self.sources.remove(&(slot, block));
-                            }
-                        }
-                    }
-                }
+        let mut position = payload;
+        for section in sections(entry) {
+            for (block, crc) in section.blocks().zip(&section.crcs) {
+                let source = Source { position, unit: section.unit, crc: *crc };
+                self.sources.insert((entry.slot, block), source);
+                position += 1;
             }
-            Change::Free | Change::Forget => {
-                let blocks: Vec<_> =
-                    self.sources.range((slot, 0)..=(slot, u16::MAX)).map(|(key, _)| *key).collect();
-                for key in blocks {
-                    self.sources.remove(&key);
-                }
-            }
-            Change::Accept { .. } => {}
         }
     }
 
@@ -276,7 +248,7 @@ impl Image {
                 judge(BadPageSnafu { slot }.build())?;
             }
         }
-        // Only data that the final metadata still names is written.
+        // Only data that the final metadata still names is written: with the same checksum, into the same unit.
         let touched = &self.touched;
         self.sources.retain(|(slot, block), source| {
             touched.get(slot).is_some_and(|touched| {

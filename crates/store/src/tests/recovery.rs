@@ -297,6 +297,69 @@ fn a_block_in_flight_is_not_put_into_its_place_before_it_is_durable() {
 }
 
 #[test]
+fn replay_skips_what_a_page_already_has() {
+    let mut h = Harness::new(64 * MIB);
+    let id = |number| evenkeel_types::WriteId {
+        gateway: SERVER,
+        incarnation: evenkeel_types::Incarnation(1),
+        number,
+    };
+    for number in 1..=30 {
+        let replaces = if number == 1 { Version::NONE } else { version(number - 1) };
+        let StoreOp::Write(mut write) = block_write(extent(0), 0, number as u8, number, replaces) else {
+            panic!()
+        };
+        write.identity = Some(id(number));
+        h.outcome(StoreOp::Write(write)).unwrap();
+    }
+    // The checkpoint writes the page and dies before its superblock.
+    h.store.maybe_checkpoint();
+    while h.store.stats().pages_written == 0 {
+        h.poll().iter().for_each(|io| h.complete(io));
+    }
+    let page = h.poll();
+    page.iter().for_each(|io| h.complete(io));
+    h.disk.crash_with(CrashKind::KeepAll);
+    let mut h = Harness::open(h.disk).unwrap();
+    assert_eq!(h.report.records_replayed, 30);
+    let identities = h.describe(extent(0)).unwrap().identities;
+    assert_eq!(
+        identities.iter().map(|remembered| remembered.id.number).collect::<Vec<_>>(),
+        (1..=30).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn the_journal_waits_for_a_slow_checkpoint_rather_than_overrun_its_tail() {
+    let mut h = Harness::new(64 * MIB);
+    let mut acknowledged = 0;
+    let mut slow: Vec<DiskIo> = Vec::new();
+    loop {
+        let sequence = acknowledged + 1;
+        let replaces = if sequence == 1 { Version::NONE } else { version(sequence - 1) };
+        let ticket =
+            h.submit(block_write(extent(0), (sequence % 16) as u16, sequence as u8, sequence, replaces));
+        let (records, others): (Vec<_>, Vec<_>) = h.poll().into_iter().partition(is_journal);
+        // Whatever the checkpoint wants does not come back.
+        slow.extend(others);
+        records.iter().for_each(|io| h.complete(io));
+        if !h.answers.contains_key(&ticket) {
+            break;
+        }
+        acknowledged = sequence;
+    }
+    assert!(
+        !slow.is_empty() && (64..=100).contains(&acknowledged),
+        "{acknowledged} records of 2 blocks, of 256"
+    );
+    let mut h = h.crash();
+    assert_eq!(h.describe(extent(0)).unwrap().versions[0], version(acknowledged));
+    for sequence in acknowledged - 15..=acknowledged {
+        assert_eq!(h.read(extent(0), blocks((sequence % 16) as u16, 1)).unwrap(), pattern(sequence as u8, 1));
+    }
+}
+
+#[test]
 fn opening_may_crash_anywhere_and_be_done_again() {
     let mut h = Harness::new(64 * MIB);
     h.write(extent(0), blocks(0, 64), pattern(7, 64)).unwrap();
