@@ -15,6 +15,9 @@ use std::time::Duration;
 /// its initiator lives is at most 2 s old, to which its time on the way adds, less than the 2 s of silence after which
 /// a connection lapses. With what the clocks are apart.
 const ZOMBIE_MAX: Duration = Duration::from_millis(4400);
+/// How long a request may take at most: the engine's patience, with what the clocks are apart, the beat in which it looks,
+/// and a proof of life that comes late.
+const PATIENCE_MAX: Duration = Duration::from_millis(10_900);
 /// A read of the last phase, in bytes.
 const VERIFY_BYTES: u64 = 256 << 10;
 /// Reads of the last phase that are open at once.
@@ -54,7 +57,7 @@ impl World<'_> {
         self.next_op += 1;
         self.next_request += 1;
         let (number, id) = (self.next_op, RequestId(self.next_request));
-        let (op, request) = OpenOp::begin(number, wish, volume, at, &mut self.registers);
+        let (op, request) = OpenOp::begin(number, wish, volume, at, self.now(), &mut self.registers);
         let gateway = self.clients[client].gateway;
         self.note(
             About::Extent(ExtentId { volume, index: (at.offset / u64::from(EXTENT_BYTES)) as u32 }),
@@ -97,6 +100,7 @@ impl World<'_> {
         if self.phase == Phase::Faults {
             self.tally.operations += 1;
         }
+        self.judge_patience(life.server, &op)?;
         self.count_answer(&op, answer);
         if matches!(answer, Answer::Done(Wish::Write | Wish::Zero)) {
             self.mended(&op);
@@ -136,6 +140,17 @@ impl World<'_> {
                 self.coverage.count(Row::BlockMended);
             }
         }
+    }
+
+    /// However long something lasts, a request is answered after the patience of its gateway, one way or the other.
+    fn judge_patience(&self, gateway: ServerId, op: &OpenOp) -> Result<(), Violation> {
+        let slept = self.servers[&gateway].last_slept() >= op.begun;
+        let took = self.now().since(op.begun);
+        if slept || took <= PATIENCE_MAX {
+            return Ok(());
+        }
+        let what = format!("operation {} was answered after {took:?}", op.number);
+        Err(Violation::new("client", op.first_extent(), what))
     }
 
     /// Errors need a cause.

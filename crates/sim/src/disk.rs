@@ -42,7 +42,7 @@ pub(crate) struct Caught {
 
 impl DiskBay {
     pub(crate) fn new(bytes: u64, mut rng: Rng) -> Self {
-        let disk = SimDisk::new(bytes, rng.next());
+        let disk = SimDisk::new(bytes, rng.draw());
         Self { disk, rng, under_way: BTreeMap::new(), slow_until: Time::ZERO, rotten: 0, read_at: Vec::new() }
     }
 

@@ -23,6 +23,7 @@ impl World<'_> {
             Message::Write(write) => self.routing.sent(from, write.extent, write.epoch, write.version)?,
             Message::Copy(copy) => {
                 self.routing.sent(from, copy.extent, copy.epoch, copy.version)?;
+                self.versions.sent(from, copy)?;
                 let image =
                     RegionImage { version: copy.version, present: copy.present, data: copy.data.clone() };
                 self.versions.saw(from, copy.extent, copy.region, &image)?;
@@ -95,6 +96,9 @@ impl World<'_> {
         }
         let about = extent_of(&message).map_or(About::Routine, About::Extent);
         self.note(about, format_args!("{to} gets {} from {from}", Brief(&message)));
+        if let Message::Copied(copied) = &message {
+            self.versions.answered(to, copied);
+        }
         self.tell(to, Event::Message { from, message })
     }
 

@@ -29,7 +29,7 @@ impl Rng {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         let s = &mut self.state;
         let out = s[1].wrapping_mul(5).rotate_left(7).wrapping_mul(9);
         let t = s[1] << 17;
@@ -45,7 +45,7 @@ impl Rng {
     /// A number below `bound`, which is not 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         assert!(bound > 0, "nothing lies below 0");
-        (u128::from(self.next()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.draw()) * u128::from(bound)) >> 64) as u64
     }
 
     /// A number from `from` to `to`, both included.
@@ -103,9 +103,9 @@ mod tests {
     fn a_seed_always_gives_the_same_numbers_and_a_split_leaves_its_parent_alone() {
         let (mut a, mut b) = (Rng::new(7), Rng::new(7));
         let mut child = b.split("net", 1);
-        let _ = child.next();
-        assert_eq!((a.next(), a.next()), (b.next(), b.next()));
-        assert_ne!(Rng::new(7).split("net", 1).next(), Rng::new(7).split("net", 2).next());
+        let _ = child.draw();
+        assert_eq!((a.draw(), a.draw()), (b.draw(), b.draw()));
+        assert_ne!(Rng::new(7).split("net", 1).draw(), Rng::new(7).split("net", 2).draw());
     }
 
     #[test]

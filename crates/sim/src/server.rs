@@ -173,7 +173,7 @@ fn create_volume(
         size_bytes: bytes,
         logical_block_bytes: 512,
         replicas: 1,
-        seed: rng.next(),
+        seed: rng.draw(),
         place: Place::new((0..).zip(servers.keys()).map(placed).collect())
             .expect("servers with distinct ids"),
         access: AccessRecord { any: true, ..AccessRecord::default() },
@@ -205,6 +205,11 @@ impl SimServer {
 
     pub(crate) fn asleep_until(&self, now: Time) -> Option<Time> {
         (self.asleep_until > now).then_some(self.asleep_until)
+    }
+
+    /// Until when it stood still last.
+    pub(crate) const fn last_slept(&self) -> Time {
+        self.asleep_until
     }
 
     pub(crate) fn sleep_until(&mut self, until: Time) {
@@ -477,7 +482,11 @@ impl World<'_> {
                 (*extent, Some(OpNote::ReadRegion { extent: *extent, region: *region }))
             }
             StoreOp::Read { extent, .. } => (*extent, Some(OpNote::Read { extent: *extent })),
-            StoreOp::InstallRegion { extent, region, image, .. } => {
+            StoreOp::InstallRegion { extent, region, replaces, image } => {
+                if *replaces == image.version {
+                    let what = format!("{id} gets region {region} again, which it has in version {replaces}");
+                    return Err(Violation::new("versions", *extent, what));
+                }
                 self.versions.saw(id, *extent, *region, image)?;
                 self.coverage.count(Row::RegionsHashed);
                 (*extent, None)
@@ -720,6 +729,7 @@ impl World<'_> {
             self.count_life(&running);
         }
         self.motion_cut(id);
+        self.versions.crashed(id);
         self.connections_die(id);
         self.plan_return(id);
         self.clients_lose(id)

@@ -1,14 +1,19 @@
 //! Equal versions mean equal content: a map from (extent, region, version) to a hash of the content, over all copies and
-//! all time. Any clash fails.
+//! all time. Any clash fails. And a move carries each region once: no more are on their way at once than may be sent again after
+//! a crash, and none is sent that the target has.
 
 use super::Violation;
+use evenkeel_engine::config::REGION_COPIES_IN_FLIGHT_MAX;
+use evenkeel_peer::{Copied, RegionCopy};
 use evenkeel_types::store_op::RegionImage;
 use evenkeel_types::{ExtentId, Region, ServerId, Version};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// See the module's head.
 #[derive(Debug, Default)]
 pub(crate) struct Versions {
+    /// Regions on their way to a target, by owner, extent and attachment.
+    in_motion: BTreeMap<(ServerId, ExtentId, u64), BTreeSet<Region>>,
     seen: BTreeMap<(ExtentId, Region, Version), Seen>,
 }
 
@@ -19,6 +24,30 @@ struct Seen {
 }
 
 impl Versions {
+    /// An owner sends a region; what is on its way at once is what a crash makes it send again.
+    pub(crate) fn sent(&mut self, by: ServerId, copy: &RegionCopy) -> Result<(), Violation> {
+        let key = (by, copy.extent, copy.attachment);
+        let in_motion = self.in_motion.entry(key).or_default();
+        in_motion.insert(copy.region);
+        if in_motion.len() <= REGION_COPIES_IN_FLIGHT_MAX {
+            return Ok(());
+        }
+        let what = format!("{by} has {} regions in motion at once", in_motion.len());
+        Err(Violation::new("versions", copy.extent, what))
+    }
+
+    /// An owner hears of a region that it sent.
+    pub(crate) fn answered(&mut self, to: ServerId, copied: &Copied) {
+        if let Some(in_motion) = self.in_motion.get_mut(&(to, copied.extent, copied.attachment)) {
+            in_motion.remove(&copied.region);
+        }
+    }
+
+    /// A server's life is over, and with it everything that it had in motion.
+    pub(crate) fn crashed(&mut self, server: ServerId) {
+        self.in_motion.retain(|(owner, ..), _| *owner != server);
+    }
+
     /// A server has, sends or gets this region.
     pub(crate) fn saw(
         &mut self,

@@ -22,6 +22,7 @@ pub(crate) struct OpenOp {
     pub(crate) wish: Wish,
     pub(crate) volume: VolumeId,
     pub(crate) at: ByteRange,
+    pub(crate) begun: Time,
     /// What an exchange expects in its sectors.
     expected: Vec<Tag>,
 }
@@ -59,10 +60,11 @@ impl OpenOp {
         wish: Wish,
         volume: VolumeId,
         at: ByteRange,
+        now: Time,
         registers: &mut Registers,
     ) -> (Self, BlockOp) {
         let sectors = sector::sectors(volume, at);
-        let mut op = Self { number, wish, volume, at, expected: Vec::new() };
+        let mut op = Self { number, wish, volume, at, begun: now, expected: Vec::new() };
         let request = match wish {
             Wish::Read => {
                 registers.begin_open(number, sectors);
@@ -79,7 +81,7 @@ impl OpenOp {
             Wish::Exchange => {
                 op.expected = sectors.clone().map(|sector| registers.likely(sector)).collect();
                 // Now and then something that is not there.
-                if number % 5 == 0 {
+                if number.is_multiple_of(5) {
                     op.expected[0] = number;
                 }
                 registers.begin_open(number, sectors);
@@ -144,13 +146,11 @@ impl OpenOp {
             }
             Err(BlockError::Unknown) => {
                 if !self.is_write() {
-                    return Err(self.wrong("a read ended with an unknown outcome".into()));
+                    return Err(self.wrong("a read ended with an unknown outcome"));
                 }
                 self.lost(registers, late).map(|()| Answer::Unknown)
             }
-            Err(BlockError::NoVolume) => {
-                Err(self.wrong("the volume exists, and \"no volume\" was answered".into()))
-            }
+            Err(BlockError::NoVolume) => Err(self.wrong("the volume exists, and \"no volume\" was answered")),
         }
     }
 
@@ -239,7 +239,7 @@ impl OpenOp {
         Err(self.wrong(format!("a medium error at {offset}, outside of the request")))
     }
 
-    fn wrong(&self, what: String) -> Violation {
+    fn wrong(&self, what: impl std::fmt::Display) -> Violation {
         Violation::new(
             "client",
             self.first_extent(),

@@ -42,7 +42,7 @@ pub(crate) const fn place_of(number: u64) -> Place {
 
 /// The numbers of the sectors in a range of a volume.
 pub(crate) fn sectors(volume: VolumeId, at: ByteRange) -> impl Iterator<Item = u64> + Clone {
-    let first = volume.0 << INDEX_BITS | at.offset / u64::from(SECTOR_BYTES);
+    let first = (volume.0 << INDEX_BITS) | (at.offset / u64::from(SECTOR_BYTES));
     first..first + u64::from(at.len / SECTOR_BYTES)
 }
 

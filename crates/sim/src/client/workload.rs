@@ -50,7 +50,7 @@ pub(crate) struct Workload {
 
 impl Workload {
     pub(crate) fn new(mut rng: Rng) -> Self {
-        let seed = rng.next();
+        let seed = rng.draw();
         let reads = rng.between(300, 550);
         Self { rng, seed, hot_spot: 0, reads, is_purging: false }
     }
