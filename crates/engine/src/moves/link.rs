@@ -110,14 +110,14 @@ impl Extent {
         let Some(mover) = self.reign.as_mut().and_then(|reign| reign.mover.as_mut()) else {
             return;
         };
+        if !matches!(refusal, Refusal::NotAttached) {
+            mover.link = Link::Down { retry_at: core.now + RETRY_DELAY_MAX };
+            core.wake_at(self.id, core.now + RETRY_DELAY_MAX);
+        }
         match refusal {
             Refusal::NoSpace => self.abort_move(core, "the target has no space"),
             Refusal::Stopped => self.abort_move(core, "the target's store has stopped"),
-            Refusal::Stale { .. } | Refusal::Busy => {
-                mover.link = Link::Down { retry_at: core.now + RETRY_DELAY_MAX };
-                core.wake_at(self.id, core.now + RETRY_DELAY_MAX);
-            }
-            Refusal::NotAttached => {}
+            Refusal::Stale { .. } | Refusal::Busy | Refusal::NotAttached => {}
         }
         self.continue_move(core);
     }
