@@ -87,7 +87,8 @@ impl Stage<'_> {
         let shifted = self.course(Phase::AfterShift, offered, plan.phase, balance)?;
         self.load.pause();
         self.drain()?;
-        let verified_blocks = self.sweep(Phase::ReadBack, Source::read_back(self.group.portals().len()))?;
+        let verified_blocks =
+            self.sweep(Phase::ReadBack, Source::read_back(VOLUME_BYTES, self.group.portals().len()))?;
         Ok(Outcome {
             seed,
             balanced: balance,

@@ -198,16 +198,18 @@ impl Outcome {
             names[second.server],
         );
         if self.balanced {
-            let when = |evened: Option<Duration>| {
-                evened.map_or("not evened".to_owned(), |time| format!("even after {} s", time.as_secs()))
+            let when = |evened: Option<Duration>, since: &str| match evened {
+                Some(time) => format!("{} s after {since}", time.as_secs()),
+                None => format!("not in time after {since}"),
             };
             text += &format!(
-                "The servers moved {} extents, {} or {} of the volume, while it was in use: {}, and {} from the shift on.\n",
+                "The servers moved {} extents while they were in use, {} or {} of the volume. The load of a whole \
+                 window was even {}, and {}.\n",
                 self.moved.completed,
                 show_size(self.moved.bytes),
                 percent(self.moved.bytes as f64 / VOLUME_BYTES as f64),
-                when(self.evened),
-                when(self.evened_again),
+                when(self.evened, "balancing began"),
+                when(self.evened_again, "the shift"),
             );
         } else {
             text += "The servers were not allowed to balance.\n";

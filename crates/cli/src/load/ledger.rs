@@ -9,6 +9,7 @@ use super::stamp::{self, Sequence};
 use evenkeel_types::geometry::{BLOCK_BYTES, BLOCKS_PER_EXTENT, EXTENT_BYTES, extents_of};
 use evenkeel_types::{AlignedBuf, Bytes};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Blocks of a volume, one behind the other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -206,37 +207,27 @@ impl Ledger {
         }
     }
 
-    /// The next blocks from `from` on that were written: at most `max`, in one extent, and so that at least one of
+    /// The first blocks of a range within an extent that were written: at most `max`, and so that at least one of
     /// `portals` portals took none of these writes (where there is more than one). With the portals that did.
-    pub(crate) fn written_from(&self, from: u64, max: u32, portals: usize) -> Option<(Blocks, Portals)> {
-        let first = self.first_written(from)?;
-        let extent_end = (first / u64::from(BLOCKS_PER_EXTENT) + 1) * u64::from(BLOCKS_PER_EXTENT);
-        let mut writers = Portals::default();
-        let mut count = 0;
-        for block in first..extent_end.min(first + u64::from(max)) {
+    pub(crate) fn written_in(
+        &self,
+        mut within: Range<u64>,
+        max: u32,
+        portals: usize,
+    ) -> Option<(Blocks, Portals)> {
+        let first = within.find(|block| self.acknowledged(*block) != Mark::default())?;
+        let mut writers = Portals::default().with(self.acknowledged(first).portal());
+        let mut count = 1;
+        for block in within.take(max as usize - 1) {
             let mark = self.acknowledged(block);
-            if mark == Mark::default() || writers.with(mark.portal()).count() >= portals.max(2) {
+            let with = writers.with(mark.portal());
+            if mark == Mark::default() || with.count() >= portals.max(2) {
                 break;
             }
-            writers = writers.with(mark.portal());
+            writers = with;
             count += 1;
         }
         Some((Blocks { first, count }, writers))
-    }
-
-    fn first_written(&self, from: u64) -> Option<u64> {
-        let per_extent = u64::from(BLOCKS_PER_EXTENT);
-        let mut extent = (from / per_extent) as usize;
-        let mut skip = (from % per_extent) as usize;
-        while let Some(marks) = self.extents.get(extent) {
-            let written = |marks: &[Mark]| marks.iter().skip(skip).position(|mark| *mark != Mark::default());
-            if let Some(at) = marks.as_deref().and_then(written) {
-                return Some(extent as u64 * per_extent + (skip + at) as u64);
-            }
-            extent += 1;
-            skip = 0;
-        }
-        None
     }
 
     /// Whether this may be what a block holds; if not, what it must hold.

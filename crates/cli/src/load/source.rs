@@ -4,7 +4,8 @@
 use super::ledger::{Blocks, Ledger, PORTALS_MAX, Portals};
 use super::pattern::Pattern;
 use super::random::Random;
-use evenkeel_types::geometry::{BLOCK_BYTES, EXTENT_BYTES};
+use evenkeel_types::geometry::{BLOCK_BYTES, BLOCKS_PER_EXTENT, EXTENT_BYTES, EXTENTS_PER_RUN, extents_of};
+use std::ops::Range;
 
 /// Bytes of the requests of fills and of reading back.
 const LARGE_OP_BYTES: u32 = 256 << 10;
@@ -43,8 +44,10 @@ pub(crate) enum Source {
     },
     /// Writes all blocks once; each extent through one portal, the extents through all in turn.
     Fill {
-        /// The first byte not written yet.
-        next: u64,
+        /// Extents that were not begun.
+        sweep: Sweep,
+        /// What is left of the extent that was, in bytes of the volume.
+        left: Range<u64>,
         /// The end of the volume.
         end: u64,
         /// Number of portals.
@@ -52,8 +55,10 @@ pub(crate) enum Source {
     },
     /// Reads all blocks that were written, each through a portal that did not take the write.
     ReadBack {
-        /// The first block not looked at yet.
-        next: u64,
+        /// Extents that were not begun.
+        sweep: Sweep,
+        /// What is left of the extent that was, in blocks of the volume.
+        left: Range<u64>,
         /// Number of portals.
         portals: usize,
     },
@@ -62,12 +67,12 @@ pub(crate) enum Source {
 impl Source {
     /// Fills a volume.
     pub(crate) const fn fill(volume_bytes: u64, portals: usize) -> Self {
-        Self::Fill { next: 0, end: volume_bytes, portals }
+        Self::Fill { sweep: Sweep::over(volume_bytes), left: 0..0, end: volume_bytes, portals }
     }
 
     /// Reads everything back.
-    pub(crate) const fn read_back(portals: usize) -> Self {
-        Self::ReadBack { next: 0, portals }
+    pub(crate) const fn read_back(volume_bytes: u64, portals: usize) -> Self {
+        Self::ReadBack { sweep: Sweep::over(volume_bytes), left: 0..0, portals }
     }
 
     /// The next request; none if there are no more.
@@ -79,28 +84,62 @@ impl Source {
                 let offset = ledger.map_or(offset, |ledger| free_place(ledger, offset, len, write));
                 Some(Op { write, offset, len, avoid: Portals::default() })
             }
-            Self::Fill { next, end, portals } => {
-                let offset = *next;
-                let len = u64::from(LARGE_OP_BYTES).min(end.checked_sub(offset)?) as u32;
-                if len == 0 {
-                    return None;
+            Self::Fill { sweep, left, end, portals } => {
+                if left.is_empty() {
+                    let start = u64::from(sweep.next()?) * u64::from(EXTENT_BYTES);
+                    *left = start..(start + u64::from(EXTENT_BYTES)).min(*end);
                 }
-                *next += u64::from(len);
+                let offset = left.start;
+                let len = u64::from(LARGE_OP_BYTES).min(left.end - offset);
+                left.start += len;
                 let mine = (offset / u64::from(EXTENT_BYTES)) as usize % *portals;
                 let others = (0..*portals).filter(|portal| *portal != mine);
                 let avoid = others.fold(Portals::default(), Portals::with);
-                Some(Op { write: true, offset, len, avoid })
+                Some(Op { write: true, offset, len: len as u32, avoid })
             }
-            Self::ReadBack { next, portals } => {
-                let (blocks, writers) =
-                    ledger?.written_from(*next, LARGE_OP_BYTES / BLOCK_BYTES, *portals)?;
-                *next = blocks.first + u64::from(blocks.count);
+            Self::ReadBack { sweep, left, portals } => loop {
+                let found = ledger?.written_in(left.clone(), LARGE_OP_BYTES / BLOCK_BYTES, *portals);
+                let Some((blocks, writers)) = found else {
+                    let start = u64::from(sweep.next()?) * u64::from(BLOCKS_PER_EXTENT);
+                    *left = start..start + u64::from(BLOCKS_PER_EXTENT);
+                    continue;
+                };
+                left.start = blocks.first + u64::from(blocks.count);
                 // With a single portal there is no other one.
                 let avoid = if *portals > 1 { writers } else { Portals::default() };
                 let offset = blocks.first * u64::from(BLOCK_BYTES);
-                Some(Op { write: false, offset, len: blocks.count * BLOCK_BYTES, avoid })
+                return Some(Op { write: false, offset, len: blocks.count * BLOCK_BYTES, avoid });
+            },
+        }
+    }
+}
+
+/// All extents of a volume, the first of each run, then the second of each, and so on. Runs are placed together, so
+/// all servers have their share of a sweep from its start to its end, and none sees the load come and go.
+#[derive(Debug)]
+pub(crate) struct Sweep {
+    extents: u32,
+    next: u32,
+}
+
+impl Sweep {
+    const fn over(volume_bytes: u64) -> Self {
+        Self { extents: extents_of(volume_bytes), next: 0 }
+    }
+}
+
+impl Iterator for Sweep {
+    type Item = u32;
+    fn next(&mut self) -> Option<u32> {
+        let runs = self.extents.div_ceil(EXTENTS_PER_RUN);
+        while self.next < runs * EXTENTS_PER_RUN {
+            let extent = self.next % runs * EXTENTS_PER_RUN + self.next / runs;
+            self.next += 1;
+            if extent < self.extents {
+                return Some(extent);
             }
         }
+        None
     }
 }
 
@@ -139,6 +178,15 @@ mod tests {
     }
 
     #[test]
+    fn a_sweep_visits_each_extent_once_and_all_runs_in_turn() {
+        let order: Vec<u32> = Sweep::over(130 * EXTENT).collect();
+        assert_eq!(order[..8], [0, 64, 128, 1, 65, 129, 2, 66]);
+        let mut sorted = order;
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..130).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn reading_back_goes_through_another_portal_than_the_write() {
         let mut ledger = Ledger::new(1, 2 * EXTENT);
         for (first, portal) in [(0, 0), (1, 1), (2, 2), (1024, 1)] {
@@ -146,7 +194,7 @@ mod tests {
             let sequence = ledger.begin_write(blocks);
             ledger.end_write(blocks, sequence, portal, true);
         }
-        let mut back = Source::read_back(3);
+        let mut back = Source::read_back(2 * EXTENT, 3);
         let ops: Vec<_> = std::iter::from_fn(|| back.next(Some(&ledger))).collect();
         let places: Vec<_> = ops.iter().map(|op| (op.offset / 4096, op.len / 4096, op.avoid.0)).collect();
         assert_eq!(places, [(0, 2, 0b011), (2, 1, 0b100), (1024, 1, 0b010)]);

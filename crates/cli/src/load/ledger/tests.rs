@@ -83,10 +83,11 @@ fn written_blocks_are_found_in_pieces_that_another_portal_can_read() {
     }
     let mut from = 0;
     let mut pieces = Vec::new();
-    while let Some((blocks, writers)) = ledger.written_from(from, 64, 3) {
+    while let Some((blocks, writers)) = ledger.written_in(from..1024, 64, 3) {
         pieces.push((blocks.first, blocks.count, writers.0));
         from = blocks.first + u64::from(blocks.count);
     }
-    assert_eq!(pieces, [(10, 6, 0b011), (16, 4, 0b100), (1022, 2, 0b010), (1024, 2, 0b010)]);
-    assert_eq!(ledger.written_from(10, 3, 3).unwrap().0.count, 3);
+    assert_eq!(pieces, [(10, 6, 0b011), (16, 4, 0b100), (1022, 2, 0b010)]);
+    assert_eq!(ledger.written_in(10..1024, 3, 3).unwrap().0.count, 3);
+    assert_eq!(ledger.written_in(1024..2048, 64, 1).unwrap().0, Blocks { first: 1024, count: 2 });
 }
