@@ -66,8 +66,9 @@ impl Engine {
             _ => Vec::new(),
         };
         for entry in self.sweep.take_page(entries) {
-            let me = self.core.me();
-            let elsewhere = self.core.route(entry.extent).is_some_and(|route| !route.names(me));
+            // Also the copy of a move's target, which may go only later: it is kept in mind until the directory decides.
+            let me = Some(self.core.me());
+            let elsewhere = self.core.route(entry.extent).is_some_and(|route| route.owner() != me);
             let deleted = self.core.is_deleted(entry.extent);
             if deleted || entry.has_data && elsewhere {
                 let extent = self.extent_mut(entry.extent);

@@ -2,6 +2,7 @@
 
 use super::world::World;
 use crate::config::REGION_COPIES_IN_FLIGHT_MAX;
+use crate::event::Event;
 use evenkeel_types::geometry::{BLOCK_BYTES, REGION_BYTES};
 
 const REGION: u64 = REGION_BYTES as u64;
@@ -113,4 +114,27 @@ fn claim_12_a_crash_of_the_target_at_any_step_is_gone_on_from() {
 #[test]
 fn claim_12_a_crash_of_both_at_any_step_is_gone_on_from() {
     crash_at_every_step(&[1, 2]);
+}
+
+/// The target restarts while the intent stands, and hears nothing from the owner before the move is given up: all it has
+/// to go by is that the directory does not name it any more.
+#[test]
+fn a_target_that_restarted_gives_its_copy_up_when_the_intent_is_cleared() {
+    let mut world = World::new(3);
+    for region in 0..64u64 {
+        world.write_now(1, region * REGION, BLOCK, 1);
+    }
+    world.start_move_at(1, 0, 2, Some(REGION));
+    world.pass_ms(3_000);
+    assert!(world.holds(2, 0), "some regions were carried");
+    world.crash(2);
+    world.start(2);
+    world.disconnect(1, 2);
+    world.pass_ms(100);
+    assert!(world.holds(2, 0), "the intent names it still");
+    let extent = world.extent(0);
+    world.event(1, Event::AbortMove { extent });
+    world.pass_ms(3_000);
+    assert!(world.view().route(extent).unwrap().intent.is_none());
+    assert!(!world.holds(2, 0));
 }
