@@ -34,6 +34,8 @@ rows! {
     TxnUnknownLater: "faults", "transactions that happened after their answer was given up";
     TxnUnknownNever: "faults", "transactions that never happened and whose answer was lost";
     WatchLate: "faults", "directory news delayed by more than 100 ms";
+    Deaf: "faults", "servers cut off from the directory's news for seconds";
+    Isolated: "faults", "sources of moves cut off from target and news while the directory decided";
     WatchGap: "faults", "watches begun anew with a list";
     JournalTorn: "store", "journals with a torn tail";
     RecordsReplayed: "store", "journal records replayed";

@@ -4,6 +4,7 @@ use crate::checkers::Violation;
 use crate::coverage::Row;
 use crate::log::About;
 use crate::moves::Side;
+use crate::net::pair_of;
 use crate::world::{Happening, Phase, World};
 use evenkeel_engine::MoveStage;
 use evenkeel_types::{ExtentId, ServerId};
@@ -11,6 +12,9 @@ use std::time::Duration;
 
 /// Of 1000 stages that moves reach, so many are cut by a crash of the source or the target.
 const CUTS_PER_MILLE: u64 = 15;
+
+/// Of 1000 moves on which the directory decides, so many sources are isolated meanwhile.
+const ISOLATED_PER_MILLE: u64 = 40;
 
 /// Something that goes wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,6 +27,8 @@ pub(crate) enum Fault {
     Disconnect,
     /// A cut link is whole again.
     Mend((ServerId, ServerId)),
+    /// A server hears nothing new of the directory for a while.
+    Deafen,
     /// A server stands still.
     Pause,
     /// A client gives its session up.
@@ -36,9 +42,15 @@ pub(crate) enum Fault {
 impl World<'_> {
     /// Plans the first fault of each kind.
     pub(crate) fn plan_faults(&mut self) {
-        for fault in
-            [Fault::Crash, Fault::Disconnect, Fault::Pause, Fault::Vanish, Fault::SlowDisk, Fault::Rot]
-        {
+        for fault in [
+            Fault::Crash,
+            Fault::Deafen,
+            Fault::Disconnect,
+            Fault::Pause,
+            Fault::Vanish,
+            Fault::SlowDisk,
+            Fault::Rot,
+        ] {
             self.plan_next(fault);
         }
     }
@@ -48,7 +60,7 @@ impl World<'_> {
         let every = match fault {
             Fault::Crash => scenario.crash_every,
             Fault::Disconnect => scenario.disconnect_every,
-            Fault::Pause | Fault::Vanish => scenario.pause_every,
+            Fault::Pause | Fault::Vanish | Fault::Deafen => scenario.pause_every,
             Fault::SlowDisk => scenario.slow_disk_every,
             Fault::Rot => match scenario.rot_every {
                 Some(every) => every,
@@ -84,6 +96,11 @@ impl World<'_> {
                     self.clock.after(whole, Happening::Fault(Fault::Mend(pair)));
                 }
                 self.break_connection(pair.0, pair.1);
+                Ok(())
+            }
+            Fault::Deafen => {
+                self.coverage.count(Row::Deaf);
+                self.deafen(server);
                 Ok(())
             }
             Fault::Pause => self.pause(server),
@@ -132,6 +149,22 @@ impl World<'_> {
         self.clock.after(delay, Happening::Start { server });
     }
 
+    fn deafen(&mut self, server: ServerId) {
+        let until = self.now() + self.rng.millis(500, 9000);
+        self.server(server).deaf_until = until;
+        self.note(About::Group, format_args!("{server} hears nothing of the directory until {until}"));
+    }
+
+    /// The target of a move takes over while the source knows nothing of it, and cannot be asked.
+    fn isolate(&mut self, source: ServerId, target: ServerId) {
+        self.coverage.count(Row::Isolated);
+        self.deafen(source);
+        self.net.cut(pair_of(source, target), true);
+        let whole = self.rng.millis(1000, 8000);
+        self.clock.after(whole, Happening::Fault(Fault::Mend(pair_of(source, target))));
+        self.break_connection(source, target);
+    }
+
     /// A server stands still, as if its process were stopped. Its hosts give their sessions up.
     fn pause(&mut self, server: ServerId) -> Result<(), Violation> {
         if self.servers[&server].running.is_none() {
@@ -174,6 +207,10 @@ impl World<'_> {
         target: ServerId,
     ) {
         if self.phase != Phase::Faults || matches!(stage, MoveStage::Released | MoveStage::Aborted) {
+            return;
+        }
+        if stage == MoveStage::Proposing && self.rng.chance(ISOLATED_PER_MILLE) {
+            self.isolate(source, target);
             return;
         }
         // The last stages are over in a moment.

@@ -55,7 +55,8 @@ pub(crate) enum Fate {
     Lost,
 }
 
-fn pair_of(a: ServerId, b: ServerId) -> (ServerId, ServerId) {
+/// Two servers in order of their ids.
+pub(crate) fn pair_of(a: ServerId, b: ServerId) -> (ServerId, ServerId) {
     if a < b { (a, b) } else { (b, a) }
 }
 

@@ -10,7 +10,7 @@ use crate::log::About;
 use crate::moves::Planner;
 use crate::rng::Rng;
 use crate::scenario::Scenario;
-use crate::world::{Happening, Life, World};
+use crate::world::{Happening, Life, Phase, World};
 use evenkeel_engine::{DirectoryEvent, Engine, EngineConfig, Event, Output, TxnTicket};
 use evenkeel_meta::records::{AccessRecord, ServerCapacity, ServerRecord};
 use evenkeel_meta::{DirectoryError, Place, PlacedServer, Txn, TxnOutcome, Watch, change};
@@ -41,6 +41,8 @@ pub(crate) struct SimServer {
     asleep_until: Time,
     /// It crashes after so many more outputs of its engine.
     pub(crate) fuse: Option<u32>,
+    /// Until then nothing new of the directory gets here.
+    pub(crate) deaf_until: Time,
     /// It crashes while one of its next disk writes is under way, after so many others.
     pub(crate) trap: Option<u32>,
     clock: SkewedClock,
@@ -136,6 +138,7 @@ pub(crate) fn found(
             asleep_until: Time::ZERO,
             fuse: None,
             trap: None,
+            deaf_until: Time::ZERO,
             clock,
         };
         servers.insert(id, server);
@@ -219,6 +222,7 @@ impl SimServer {
     pub(crate) fn end_trouble(&mut self) {
         self.fuse = None;
         self.trap = None;
+        self.deaf_until = Time::ZERO;
         self.bay.slow_until = Time::ZERO;
     }
 
@@ -241,7 +245,7 @@ impl World<'_> {
         if !self.servers[&id].is_down() {
             return Ok(());
         }
-        if self.phase == crate::world::Phase::Faults && self.rng.chance(150) {
+        if self.phase == Phase::Faults && self.rng.chance(150) {
             let writes = self.rng.between(1, 12);
             let server = self.server(id);
             if server.bay.open_and_fail(writes, &options(id)) {
@@ -690,8 +694,13 @@ impl World<'_> {
         if self.is_over(life) {
             return Ok(());
         }
-        let gap = self.phase == crate::world::Phase::Faults && self.rng.chance(5);
+        let deaf_until = self.servers[&life.server].deaf_until;
+        if deaf_until > self.now() {
+            self.clock.at(deaf_until, Happening::News { life });
+            return Ok(());
+        }
         let id = life.server;
+        let gap = self.phase == Phase::Faults && self.rng.chance(5);
         let Some(running) = &mut self.servers.get_mut(&id).expect("servers neither come nor go").running
         else {
             return Ok(());
