@@ -193,6 +193,32 @@ fn absence_is_no_evidence_for_a_target_that_restarts() {
     assert_eq!(world.holds(2, 0), world.owner(0) == 2);
 }
 
+/// The successor attaches the old owner and is cut off from it before the promise. The old owner's view still calls it
+/// owner, and its new reign would not know that the target is required.
+#[test]
+fn an_owner_that_began_to_let_go_does_not_reign_again_by_its_old_view() {
+    let mut world = World::new(2);
+    world.write_now(1, 0, BLOCK, 1);
+    world.start_move(1, 0, 2);
+    world.settle_until(1, MoveStage::Proposing);
+    world.hold_views.insert(1);
+    world.hold_stores.insert(1);
+    let pinned = world.read(1, 0, BLOCK);
+    world.settle();
+    assert_eq!(world.owner(0), 2);
+    world.disconnect(1, 2);
+    world.hold_stores.clear();
+    world.pass_ms(3_000);
+    world.write_now(2, 0, BLOCK, 2);
+    let later = world.read(1, 0, BLOCK);
+    world.pass_ms(500);
+    assert!(world.is_open(1, pinned) && world.is_open(1, later));
+    world.hold_views.clear();
+    world.connect(1, 2);
+    world.pass_ms(1_000);
+    assert_eq!(world.read_byte(1, later), 2);
+}
+
 #[test]
 fn a_missing_copy_is_a_medium_error_and_never_zeros() {
     let mut world = World::new(2);

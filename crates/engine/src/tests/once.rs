@@ -73,6 +73,31 @@ fn a_retry_is_recognised_by_the_next_owner() {
     assert_eq!(world.engine(2).counters().duplicates, 1);
 }
 
+/// The write was left to the copy of its region: the target never saw it as a write, and has to be told its identity.
+#[test]
+fn a_retry_of_a_write_that_went_with_its_region_is_recognised_by_the_next_owner() {
+    let mut world = World::new(3);
+    for region in 0..64 {
+        world.write_now(1, region * 65536, BLOCK, 7);
+    }
+    world.start_move_at(1, 0, 2, Some(64 << 10));
+    world.pass_ms(200);
+    world.hold_links.insert((1, 3));
+    let first = world.write(3, 60 * 65536, BLOCK, 8);
+    world.settle();
+    assert_eq!(world.waiting(1, 3, "reply"), 1);
+    let extent = world.extent(0);
+    world.event(1, crate::Event::SetMoveRate { extent, rate: None });
+    world.settle();
+    assert_eq!(world.owner(0), 2);
+    world.write_now(1, 60 * 65536, BLOCK, 9);
+    world.disconnect(1, 3);
+    world.hold_links.clear();
+    world.settle();
+    assert!(world.outcome(3, first).unwrap().is_ok());
+    assert_eq!(world.byte_at(1, 60 * 65536, BLOCK), 9, "it was not applied again");
+}
+
 /// The target has a write that never became durable at the owner. The owner restarts and copies its own content over
 /// it. If the target went on claiming to have applied the write, its retry would be lost.
 #[test]
