@@ -167,17 +167,17 @@ impl Ledger {
         let Some(data) = data else { return Checked::default() };
         let mut checked = Checked::default();
         if data.len() != blocks.count as usize * BLOCK_BYTES as usize {
-            checked.mismatch(blocks.first, format!("{} bytes for {} blocks", data.len(), blocks.count));
+            checked.mismatch(blocks.first, &format!("{} bytes for {} blocks", data.len(), blocks.count));
         }
         for (block, bytes) in blocks.iter().zip(data.chunks_exact(BLOCK_BYTES as usize)) {
             checked.blocks += 1;
             match stamp::read(bytes, self.volume, block) {
-                Err(damage) => checked.mismatch(block, damage.to_string()),
+                Err(damage) => checked.mismatch(block, &damage.to_string()),
                 Ok(sequence) => {
                     if let Err(expected) = self.judge(block, sequence) {
                         checked.mismatch(
                             block,
-                            format!("write {sequence}, where write {expected} was acknowledged"),
+                            &format!("write {sequence}, where write {expected} was acknowledged"),
                         );
                     }
                 }
@@ -258,7 +258,7 @@ impl Ledger {
 }
 
 impl Checked {
-    fn mismatch(&mut self, block: u64, what: String) {
+    fn mismatch(&mut self, block: u64, what: &str) {
         self.mismatches += 1;
         let offset = block * u64::from(BLOCK_BYTES);
         let extent = offset / u64::from(EXTENT_BYTES);

@@ -54,7 +54,8 @@ fn a_good_run_has_no_failures_and_says_so_in_json() {
 #[test]
 fn each_thing_that_does_not_hold_is_named() {
     let names: Vec<String> = ["s1", "s2", "s3"].map(str::to_owned).to_vec();
-    let spoil: [(fn(&mut Outcome), &str); 9] = [
+    type Spoil = fn(&mut Outcome);
+    let spoil: [(Spoil, &str); 9] = [
         (|outcome| outcome.before.imbalance = 1.7, "imbalance before"),
         (|outcome| outcome.after.imbalance = 1.3, "imbalance after is"),
         (|outcome| outcome.after_shift.imbalance = 1.26, "imbalance after the shift"),
