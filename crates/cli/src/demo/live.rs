@@ -79,12 +79,14 @@ impl Live {
     }
 
     /// Shows how far a sweep over the volume is.
-    pub(super) fn progress(&mut self, phase: Phase, done: f64, elapsed: Duration) {
+    pub(super) fn progress(&mut self, phase: Phase, done: f64, elapsed: Duration, watch: &Watch) {
         let done = done.min(1.0);
-        let text = format!("[{:>3} s] {:<24} {:>5}", elapsed.as_secs(), title(phase), percent(done));
+        let wrong = if watch.totals.has_trouble() { troubles(watch) } else { String::new() };
+        let text = format!("[{:>3} s] {:<24} {:>5}  {wrong}", elapsed.as_secs(), title(phase), percent(done));
+        let text = text.trim_end();
         match self.place {
             Place::Terminal => self.draw(&format!("{text}  {}\n", bar(done))),
-            Place::Lines | Place::Aside => self.line(phase, &text),
+            Place::Lines | Place::Aside => self.line(phase, text),
         }
     }
 
@@ -201,16 +203,16 @@ fn describe(row: &ServerLoadRow) -> (String, String, String) {
 
 fn troubles(watch: &Watch) -> String {
     let totals = &watch.totals;
-    match totals.errors + totals.mismatches {
-        0 => format!("{} blocks, all right", totals.checked_blocks),
-        _ => format!(
-            "{} blocks, {} MISMATCHES, {} ERRORS: {}",
-            totals.checked_blocks,
-            totals.mismatches,
-            totals.errors,
-            totals.first_trouble.as_deref().unwrap_or_default()
-        ),
+    if !totals.has_trouble() {
+        return format!("{} blocks, all right", totals.checked_blocks);
     }
+    format!(
+        "{} blocks, {} MISMATCHES, {} ERRORS: {}",
+        totals.checked_blocks,
+        totals.mismatches,
+        totals.errors,
+        totals.first_trouble.as_deref().unwrap_or_default()
+    )
 }
 
 fn bar(share: f64) -> String {

@@ -115,7 +115,8 @@ impl Stage<'_> {
             self.pause(SWEEP_LOOK_EVERY)?;
             let look = self.watch.look(self.group, self.load)?;
             done_bytes += look.sample.bytes;
-            self.live.progress(phase, done_bytes as f64 / VOLUME_BYTES as f64, begin.elapsed());
+            let done = done_bytes as f64 / VOLUME_BYTES as f64;
+            self.live.progress(phase, done, begin.elapsed(), &self.watch);
             if look.sample.is_idle {
                 return Ok(self.watch.totals.checked_blocks - checked_before);
             }

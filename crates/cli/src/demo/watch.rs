@@ -7,9 +7,12 @@ use super::window::Look;
 use crate::failure::Failure;
 use crate::load::{Load, Sample};
 use evenkeel_api::{LoadTable, MoveState, MovesTable, RouteTable};
+use std::time::Duration;
 
 /// Answers that may fail in a row: a server with much to do may refuse a question.
 const FAILURES_MAX: u32 = 10;
+/// Longest time for an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What has moved so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -44,6 +47,11 @@ pub(super) struct Totals {
 }
 
 impl Totals {
+    /// Whether anything went wrong.
+    pub(super) const fn has_trouble(&self) -> bool {
+        self.errors + self.mismatches > 0
+    }
+
     fn add(&mut self, sample: &Sample) {
         self.requests += sample.requests();
         self.errors += sample.errors;
@@ -92,14 +100,15 @@ impl Watch {
 
     fn ask(&mut self, group: &Group) -> Result<(), Failure> {
         self.owners = owners(group)?;
-        self.moved = Moved::of(&group.client().get("/v1/moves")?);
-        self.loads = Some(group.client().get("/v1/load")?);
+        self.moved = Moved::of(&group.client().get_within("/v1/moves", ANSWER_TIMEOUT)?);
+        self.loads = Some(group.client().get_within("/v1/load", ANSWER_TIMEOUT)?);
         Ok(())
     }
 }
 
 fn owners(group: &Group) -> Result<Vec<usize>, Failure> {
-    let table: RouteTable = group.client().get(&format!("/v1/volumes/{VOLUME}/route"))?;
+    let path = format!("/v1/volumes/{VOLUME}/route");
+    let table: RouteTable = group.client().get_within(&path, ANSWER_TIMEOUT)?;
     let number = |owner: &str| {
         let found = group.names().iter().take(SERVERS).position(|name| name == owner);
         found.ok_or_else(|| {

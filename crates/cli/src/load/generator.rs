@@ -232,12 +232,7 @@ impl Generator {
     // ---- asking ----
 
     fn issue(&mut self, now: Instant) {
-        while let Some(at) = self.again.iter().position(|(due, _)| *due <= now) {
-            let (_, flight) = self.again.swap_remove(at);
-            if let Some(flight) = self.launch(flight) {
-                self.again.push((now + RETRY_AFTER, flight));
-            }
-        }
+        self.issue_again(now);
         loop {
             let (op, planned) = match self.held.take() {
                 Some(held) => held,
@@ -246,6 +241,13 @@ impl Generator {
                     None => return,
                 },
             };
+            if !self.seats.iter().any(|seat| !seat.is_lost && !op.avoid.contains(seat.portal)) {
+                self.sample.errors += 1;
+                self.sample
+                    .first_trouble
+                    .get_or_insert_with(|| "no session is left for a request".to_owned());
+                continue;
+            }
             let is_free = self.ledger.as_ref().is_none_or(|ledger| ledger.is_free(op.blocks(), op.write));
             if !is_free || self.seat_for(&op).is_none() {
                 self.held = Some((op, planned));
@@ -262,6 +264,16 @@ impl Generator {
                 }
             });
             if let Some(flight) = self.launch(Flight { op, sequence, planned }) {
+                self.again.push((now + RETRY_AFTER, flight));
+            }
+        }
+    }
+
+    /// Makes requests again whose time for that has come.
+    fn issue_again(&mut self, now: Instant) {
+        while let Some(at) = self.again.iter().position(|(due, _)| *due <= now) {
+            let (_, flight) = self.again.swap_remove(at);
+            if let Some(flight) = self.launch(flight) {
                 self.again.push((now + RETRY_AFTER, flight));
             }
         }
