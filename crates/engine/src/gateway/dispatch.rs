@@ -49,8 +49,9 @@ impl Engine {
         let identity = op.is_write().then(|| {
             self.gateway.next_write += 1;
             self.gateway.open_writes.insert(self.gateway.next_write);
-            let config = &self.core.config;
-            WriteId { gateway: config.me, incarnation: config.incarnation, number: self.gateway.next_write }
+            let (me, incarnation) = (self.core.config.me, self.core.config.incarnation);
+            self.core.raise_floor(me, incarnation, self.gateway.oldest_open());
+            WriteId { gateway: me, incarnation, number: self.gateway.next_write }
         });
         let state = PieceState::Parked(Wait::View(Epoch::ZERO));
         Piece { extent, op, identity, state, tries: 0, may_be_applied: false }

@@ -53,6 +53,10 @@ impl Extent {
 impl Reign {
     /// Makes room for an identity: which gateway's old ones are forgotten with the next write, and whether there is
     /// room then. The writer's own are the first choice; if the record is half full of others', those with the most.
+    ///
+    /// The last place is for a write at its gateway's floor. All others may have come later than one that waits, and
+    /// none of them is forgotten before it has ended: if they took every place, it could never be sequenced. The one in
+    /// the last place ends, the floor rises above it, and the place is free for the next.
     pub(super) fn forget_for(&self, core: &Core, writer: Option<WriteId>) -> (Option<WriteId>, bool) {
         let below = |floor: WriteId| self.remembered.keys().filter(|id| id.is_below(floor)).count();
         let own = writer.and_then(|writer| core.floors.get(&writer.gateway)).copied();
@@ -66,7 +70,9 @@ impl Reign {
             }
         }
         let forgotten = best.map_or(0, |(count, _)| count);
-        let room = self.remembered.len() - forgotten < IDENTITIES_PER_EXTENT_MAX;
+        let is_oldest = writer.zip(own).is_some_and(|(writer, floor)| writer.number <= floor.number);
+        let places = if is_oldest { IDENTITIES_PER_EXTENT_MAX } else { IDENTITIES_PER_EXTENT_MAX - 1 };
+        let room = self.remembered.len() - forgotten < places;
         (best.filter(|(count, _)| *count > 0).map(|(_, floor)| floor), room)
     }
 

@@ -168,3 +168,31 @@ fn a_gateway_that_slept_does_not_bring_an_old_write() {
     assert!(!matches!(world.outcome(3, zombie), Some(Ok(_))));
     assert_eq!(world.byte_at(2, 0, BLOCK), 2);
 }
+
+/// A record remembers fewer writes than a gateway may have open. Writes that came later took every place while an
+/// earlier one waited, and were not forgotten as long as it was open: nothing went on.
+#[test]
+fn more_open_writes_than_a_record_remembers_go_on() {
+    const OPEN: usize = 128;
+    const ALL: u32 = 600;
+    let mut world = World::new(2);
+    world.hold_stores.insert(1);
+    let mut open = Vec::new();
+    let (mut sent, mut ended, mut quiet) = (0, 0, 0);
+    while ended < ALL {
+        while open.len() < OPEN && sent < ALL {
+            open.push(world.write(2, u64::from(sent % 500) * u64::from(BLOCK), BLOCK, 1));
+            sent += 1;
+        }
+        world.settle();
+        // The store answers the latest first, and time passes: whoever waits gets its chance to look again.
+        world.step_store(1);
+        world.pass_ms(1);
+        let before = open.len();
+        open.retain(|id| world.is_open(2, *id));
+        ended += (before - open.len()) as u32;
+        quiet = if before == open.len() { quiet + 1 } else { 0 };
+        assert!(quiet < 2_000, "{ended} of {ALL} writes ended, {} wait", open.len());
+    }
+    assert!(world.engine(1).counters().remote_operations >= u64::from(ALL));
+}
