@@ -64,14 +64,8 @@ pub(crate) fn run(format: Format, flags: &Flags) -> Result<(), Failure> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // The second one ends the program at once, should the first not be enough.
-        signal_hook::flag::register_conditional_shutdown(
-            signal,
-            Exit::Failed as i32,
-            Arc::clone(&interrupted),
-        )
-        .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&interrupted)))
-        .map_err(|e| Failure::failed(format_args!("cannot wait for signals: {e}")))?;
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))
+            .map_err(|e| Failure::failed(format_args!("cannot wait for signals: {e}")))?;
     }
     let json = flags.json || format == Format::Json;
     let mut live = Live::new(json);
