@@ -220,6 +220,31 @@ fn an_owner_that_began_to_let_go_does_not_reign_again_by_its_old_view() {
 }
 
 #[test]
+fn an_attach_below_the_epoch_that_the_own_view_gives_is_refused() {
+    let mut world = World::new(2);
+    world.write_now(1, 0, BLOCK, 1);
+    let epoch = world.view().route(world.extent(0)).unwrap().epoch;
+    for (epoch, refused) in [(evenkeel_types::Epoch(epoch.0 - 1), 1), (evenkeel_types::Epoch(epoch.0 + 1), 1)]
+    {
+        let attach = evenkeel_peer::Attach {
+            extent: world.extent(0),
+            epoch,
+            attachment: epoch.0,
+            part: evenkeel_peer::Part::Target,
+            replicas: vec![evenkeel_types::ServerId(1)],
+            identities: Vec::new(),
+        };
+        let message = evenkeel_peer::Message::Attach(attach);
+        world.event(2, crate::Event::Message { from: evenkeel_types::ServerId(1), message });
+        world.settle();
+        assert_eq!(world.sent("attach-refused"), refused);
+        // One above it is of an owner that is ahead of this server's view.
+        assert_eq!(world.holds(2, 0), world.sent("attached") == 1);
+    }
+    assert_eq!(world.sent("attached"), 1);
+}
+
+#[test]
 fn a_missing_copy_is_a_medium_error_and_never_zeros() {
     let mut world = World::new(2);
     world.write_now(1, 0, BLOCK, 1);

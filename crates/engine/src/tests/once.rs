@@ -149,6 +149,24 @@ fn identities_are_forgotten_when_they_cannot_be_retried_any_more_and_never_befor
     assert!(ids.iter().all(|id| world.outcome(2, *id).unwrap().is_ok()));
 }
 
+/// A gateway's write waits for its turn when the gateway dies. Nobody waits for it, and its host may have gone on
+/// through another gateway.
+#[test]
+fn what_waits_when_its_connection_ends_is_never_carried_out() {
+    let mut world = World::new(3);
+    world.write_now(1, 0, BLOCK, 1);
+    world.hold_stores.insert(1);
+    let first = world.write(2, 0, BLOCK, 2);
+    world.settle();
+    world.write(3, 0, BLOCK, 3);
+    world.settle();
+    world.crash(3);
+    world.hold_stores.clear();
+    world.settle();
+    assert!(world.outcome(2, first).unwrap().is_ok());
+    assert_eq!(world.byte_at(2, 0, BLOCK), 2);
+}
+
 /// A gateway was stopped with a write that its host has given up since. Awake again, its write is not carried out.
 #[test]
 fn a_gateway_that_slept_does_not_bring_an_old_write() {
