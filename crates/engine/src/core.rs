@@ -94,10 +94,10 @@ pub(crate) enum ReignStep {
 /// The store's part in becoming a copy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum JoinStep {
+    /// Versions and identities.
+    Describe,
     /// Epoch, space and identities.
     Accept,
-    /// The versions.
-    Describe,
 }
 
 /// What a transaction is for.

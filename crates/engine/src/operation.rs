@@ -2,7 +2,7 @@
 
 use crate::event::RequestId;
 use evenkeel_peer::{PieceOp, ReplyOutcome};
-use evenkeel_types::store_op::Content;
+use evenkeel_types::store_op::{Content, StoreWrite};
 use evenkeel_types::{BlockRange, Bytes, Epoch, ExtentId, Regions, ServerId, Time, WriteId};
 
 /// Who is told how an operation ended.
@@ -69,8 +69,8 @@ pub(crate) enum Stage {
 #[derive(Clone, Debug)]
 pub(crate) struct WriteInFlight {
     pub(crate) regions: Regions,
-    /// The content, in case its version has to be given anew.
-    pub(crate) content: Content,
+    /// The write itself, in case a copy has to get it again or its version has to be given anew.
+    pub(crate) write: StoreWrite,
     /// Whether it is durable here.
     pub(crate) local: bool,
     /// Messages to the target of a move that are not answered.

@@ -126,9 +126,18 @@ impl Extent {
         let intent = route.intent.filter(|intent| intent.replaces == core.config.me);
         match (&mut reign.mover, intent) {
             (Some(mover), Some(intent)) if mover.id == intent.id => {
-                if matches!(mover.step, Step::Preparing { .. } | Step::Announced { .. }) {
-                    mover.step = Step::Copying { propose_at: core.now };
-                    mover.report(core, MoveStage::Copying, None);
+                match mover.step {
+                    Step::Preparing { .. } | Step::Announced { .. } => {
+                        mover.step = Step::Copying { propose_at: core.now };
+                        mover.report(core, MoveStage::Copying, None);
+                    }
+                    // The entry is as it was, and another key that the Propose compares has changed in a revision that
+                    // the view has: it did not happen before that revision, or the view would show it, and it cannot
+                    // happen after it.
+                    Step::Proposing { .. } | Step::Unsettled { .. } => {
+                        mover.step = Step::Copying { propose_at: core.now };
+                    }
+                    _ => {}
                 }
             }
             (Some(mover), None) if matches!(mover.step, Step::Preparing { .. } | Step::Announced { .. }) => {}

@@ -6,9 +6,10 @@ use crate::config::{RETRY_DELAY_MAX, TARGET_PATIENCE};
 use crate::core::Core;
 use crate::extent::{Extent, replicas_of};
 use crate::operation::Stage;
+use crate::slots::Key;
 use evenkeel_peer::{Attach, Message, Part, Refusal};
 use evenkeel_types::geometry::REGIONS_PER_EXTENT;
-use evenkeel_types::{Region, Regions, ServerId, Version};
+use evenkeel_types::{Region, Regions, ServerId, Version, WriteId};
 use std::collections::BTreeMap;
 
 impl Extent {
@@ -39,7 +40,7 @@ impl Extent {
         if core.session(to).is_some() {
             let attachment = core.serial();
             mover.link = Link::Attaching { attachment };
-            let identities = reign.durable_identities(core);
+            let identities = reign.all_identities();
             let attach = Attach {
                 extent: self.id,
                 epoch: reign.epoch,
@@ -52,7 +53,8 @@ impl Extent {
         }
     }
 
-    /// The target is attached: regions with equal versions are equal.
+    /// The target is attached: regions with equal versions are equal. At a target that is required, all regions were
+    /// current; what it misses now are writes that are still open here, and it gets them again.
     pub(crate) fn handle_target_attached(
         &mut self,
         core: &mut Core,
@@ -75,10 +77,21 @@ impl Extent {
         else {
             return;
         };
-        let equal = |region: &Region| reign.versions[region.index()] == theirs[region.index()];
+        let open = if mover.is_required() { open_writes(core, &reign.open_writes) } else { Vec::new() };
+        let mut expected = theirs.clone();
+        for (version, _, regions) in &open {
+            regions
+                .iter()
+                .for_each(|region| expected[region.index()] = expected[region.index()].max(*version));
+        }
+        let equal = |region: &Region| reign.versions[region.index()] == expected[region.index()];
         let current = Region::all().filter(equal).fold(Regions::NONE, Regions::with);
         mover.counters.regions_equal += u64::from(current.count());
         mover.unreachable_since = None;
+        let missing = |(version, _, regions): &&(Version, Key, Regions)| {
+            regions.iter().any(|region| theirs[region.index()] < *version)
+        };
+        let resend: Vec<Key> = open.iter().filter(missing).map(|(_, key, _)| *key).collect();
         mover.link = Link::Attached(Box::new(Attached {
             attachment: answer.attachment,
             current,
@@ -88,8 +101,31 @@ impl Extent {
             writes: BTreeMap::new(),
             voided: false,
         }));
+        for key in resend {
+            self.resend(core, key);
+        }
         self.unblock(core);
         self.continue_move(core);
+    }
+
+    /// Sends a write to a required target again. It may become owner at any moment: so it gets the write as a write, with
+    /// its identity, and never as a part of a region without it.
+    fn resend(&mut self, core: &mut Core, key: Key) {
+        let Some(mover) = self.reign.as_mut().and_then(|reign| reign.mover.as_mut()) else {
+            return;
+        };
+        let write = match core.operations.get(key).map(|operation| &operation.stage) {
+            Some(Stage::Writing(in_flight)) if in_flight.regions.minus(mover.current()).is_empty() => {
+                in_flight.write.clone()
+            }
+            _ => return,
+        };
+        let messages = mover.mirror(core, key, &write);
+        if let Some(Stage::Writing(in_flight)) =
+            core.operations.get_mut(key).map(|operation| &mut operation.stage)
+        {
+            in_flight.unanswered += messages;
+        }
     }
 
     /// The target refused an attach, or something under it.
@@ -171,4 +207,17 @@ impl Extent {
             copies.find(|(region, copy)| copy.stage == CopyStage::Quieting && reign.is_quiet(**region));
         quiet.map(|(region, _)| *region)
     }
+}
+
+/// The writes that have their version and have not ended, in the order of their versions.
+fn open_writes(core: &Core, open: &BTreeMap<WriteId, Key>) -> Vec<(Version, Key, Regions)> {
+    let mut writes: Vec<_> = open
+        .values()
+        .filter_map(|key| match &core.operations.get(*key)?.stage {
+            Stage::Writing(in_flight) => Some((in_flight.write.version, *key, in_flight.regions)),
+            _ => None,
+        })
+        .collect();
+    writes.sort_unstable_by_key(|(version, ..)| *version);
+    writes
 }

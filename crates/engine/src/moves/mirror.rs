@@ -112,6 +112,11 @@ impl Extent {
             self.handle_target_refused(core, answer.attachment, refusal);
             return;
         }
+        if required && !matches!(answer.outcome, CopyOutcome::Applied) {
+            // A required target has missed a write before this one: a new attach finds which.
+            self.handle_target_refused(core, answer.attachment, Refusal::NotAttached);
+            return;
+        }
         let Some(write) = attached.writes.remove(&answer.tag) else {
             return;
         };

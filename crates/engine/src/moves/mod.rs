@@ -16,9 +16,12 @@
 //!   after any break it is found again by comparing versions, which is also how a move goes on after a crash.
 //! * **Required.** From before a Propose is sent until its outcome is known (`Proposing`, `Unsettled`, `Decided`), no
 //!   write is acknowledged without the target's answer, no read without its lease, and the target is not dropped.
-//! * **Outcome.** A Propose is settled by its own answer, by a view in which the route entry has changed, or by the
-//!   answer to a transaction that clears the intent on the entry as it was: exactly one of the two can happen. Reading
-//!   the entry settles nothing while the Propose may be under way.
+//! * **Outcome.** A Propose is settled by its own answer, by a view in which any of the keys has changed that it compares,
+//!   or by the answer to a transaction that clears the intent on the entry as it was: exactly one of the two can
+//!   happen. Reading the entry settles nothing while the Propose may be under way.
+//! * **Identities.** A target may become owner at any moment while it is required. So it claims to have applied exactly the
+//!   writes that its content has: all are handed over when all regions are current, before the target is required;
+//!   from then on each write brings its own, and one that was lost with its connection is sent again as a write.
 
 mod begin;
 mod copy;

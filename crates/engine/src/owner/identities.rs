@@ -76,22 +76,10 @@ impl Reign {
         (best.filter(|(count, _)| *count > 0).map(|(_, floor)| floor), room)
     }
 
-    /// All identities that the record has, once the writes in flight are applied. For a target at which all regions
-    /// are current: writes in flight go there too, ahead of this list on the same connection.
+    /// All identities that the record has, once the writes in flight are applied. A target that is attached keeps those of
+    /// its own that are among them. It gets all of them when all regions are current there: writes in flight go there
+    /// too, ahead of the list on the same connection.
     pub(crate) fn all_identities(&self) -> Vec<RememberedWrite> {
         self.remembered.iter().map(|(id, version)| RememberedWrite { id: *id, version: *version }).collect()
-    }
-
-    /// The identities of writes that are durable here: what a copy has to remember that may miss those in flight.
-    pub(crate) fn durable_identities(&self, core: &Core) -> Vec<RememberedWrite> {
-        let is_durable = |id: &WriteId| {
-            let open = self.open_writes.get(id).and_then(|key| core.operations.get(*key));
-            open.is_none_or(|operation| match &operation.stage {
-                crate::operation::Stage::Writing(write) => write.local,
-                _ => false,
-            })
-        };
-        let durable = self.remembered.iter().filter(|(id, _)| is_durable(id));
-        durable.map(|(id, version)| RememberedWrite { id: *id, version: *version }).collect()
     }
 }

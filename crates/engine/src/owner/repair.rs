@@ -27,7 +27,7 @@ impl Extent {
             reign.remembered.remove(&identity);
         }
         operation.reserved = false;
-        operation.stage = Stage::Blocked { content: write.content };
+        operation.stage = Stage::Blocked { content: write.write.content };
         if let Some(mover) = &mut reign.mover {
             // The target may have it or not; its regions are compared again by the next copy.
             mover.forget_write(key, write.regions);

@@ -148,15 +148,8 @@ impl Extent {
             reign.versions[region.index()] = version;
             reign.in_flight[region.index()] += 1;
         }
-        let write = StoreWrite {
-            extent: self.id,
-            blocks,
-            content: content.clone(),
-            version,
-            replaces,
-            identity,
-            forget_below,
-        };
+        let write =
+            StoreWrite { extent: self.id, blocks, content, version, replaces, identity, forget_below };
         let unanswered = match &mut reign.mover {
             Some(mover) => mover.mirror(core, key, &write),
             None => 0,
@@ -164,7 +157,7 @@ impl Extent {
         if let Some(operation) = core.operations.get_mut(key) {
             operation.stage = Stage::Writing(WriteInFlight {
                 regions,
-                content,
+                write: write.clone(),
                 local: false,
                 unanswered,
                 behind: Regions::NONE,

@@ -1,12 +1,17 @@
 //! Becoming a copy.
+//!
+//! What the record holds is read first, and the versions in it are the ones that are answered: until the answer, nothing is
+//! applied to the copy. Then the epoch is accepted. With it go all identities of writes that the owner does not have: such
+//! a write reached this copy only, its content is about to be overwritten, and its retry must not be taken for done.
 
 use super::{CopyPart, Joining};
 use crate::config::MOVES_IN_MAX;
 use crate::core::{Core, JoinStep, Pending};
 use crate::extent::Extent;
 use evenkeel_peer::{Attach, AttachRefused, Attached, Message, Part, Refusal};
+use evenkeel_types::geometry::REGIONS_PER_EXTENT;
 use evenkeel_types::store_op::{IdentityChange, StoreError, StoreOp, StoreOutcome, StoreReply};
-use evenkeel_types::{Epoch, ServerId};
+use evenkeel_types::{Epoch, ServerId, Version};
 use smallvec::SmallVec;
 
 impl Extent {
@@ -34,6 +39,7 @@ impl Extent {
                     session: peer.session,
                     attach,
                     submitted: false,
+                    versions: Vec::new(),
                 });
                 self.may_hold = true;
             }
@@ -91,17 +97,11 @@ impl Extent {
             return;
         }
         joining.submitted = true;
-        let attach = &joining.attach;
-        let op = StoreOp::Accept {
-            extent: self.id,
-            epoch: attach.epoch,
-            replicas: SmallVec::from_slice(&attach.replicas),
-            live: true,
-            reserve_all: true,
-            identities: IdentityChange::Replace(attach.identities.clone()),
-        };
-        let attachment = attach.attachment;
-        core.store(Pending::Join { extent: self.id, attachment, step: JoinStep::Accept }, op);
+        let attachment = joining.attach.attachment;
+        core.store(
+            Pending::Join { extent: self.id, attachment, step: JoinStep::Describe },
+            StoreOp::Describe { extent: self.id },
+        );
     }
 
     /// The store has done its part in an attach.
@@ -112,7 +112,7 @@ impl Extent {
         step: JoinStep,
         outcome: StoreOutcome,
     ) {
-        let CopyPart::Joining(joining) = &self.copy else {
+        let CopyPart::Joining(joining) = &mut self.copy else {
             return;
         };
         if joining.attach.attachment != attachment {
@@ -120,17 +120,26 @@ impl Extent {
         }
         let (owner, session, epoch) = (joining.owner, joining.session, joining.attach.epoch);
         match (step, outcome) {
-            (JoinStep::Accept, Ok(_)) => {
-                self.accepted = self.accepted.max(epoch);
-                core.store(
-                    Pending::Join { extent: self.id, attachment, step: JoinStep::Describe },
-                    StoreOp::Describe { extent: self.id },
-                );
+            (JoinStep::Describe, Ok(StoreReply::Description(description))) => {
+                let held = description.filter(|description| description.has_data);
+                let mut identities = held.as_ref().map_or_else(Vec::new, |held| held.identities.clone());
+                identities.retain(|known| joining.attach.identities.iter().any(|write| write.id == known.id));
+                joining.versions = held
+                    .map_or_else(|| vec![Version::NONE; REGIONS_PER_EXTENT], |held| held.versions.to_vec());
+                let op = StoreOp::Accept {
+                    extent: self.id,
+                    epoch,
+                    replicas: SmallVec::from_slice(&joining.attach.replicas),
+                    live: true,
+                    reserve_all: true,
+                    identities: IdentityChange::Replace(identities),
+                };
+                core.store(Pending::Join { extent: self.id, attachment, step: JoinStep::Accept }, op);
             }
-            (JoinStep::Describe, Ok(StoreReply::Description(Some(description)))) => {
-                let incarnation = joining.incarnation;
+            (JoinStep::Accept, Ok(_)) => {
+                let (incarnation, versions) = (joining.incarnation, std::mem::take(&mut joining.versions));
+                self.accepted = self.accepted.max(epoch);
                 self.copy = CopyPart::Attached { owner, incarnation, attachment, epoch };
-                let versions = description.versions.to_vec();
                 let answer = Attached { extent: self.id, epoch, attachment, versions };
                 core.answer(owner, session, Message::Attached(answer));
             }

@@ -43,6 +43,8 @@ pub(crate) struct Joining {
     pub(crate) attach: evenkeel_peer::Attach,
     /// The store has been asked.
     pub(crate) submitted: bool,
+    /// The versions of the copy, once the store has told.
+    pub(crate) versions: Vec<evenkeel_types::Version>,
 }
 
 /// What a successor waits for.

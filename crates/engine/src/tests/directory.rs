@@ -72,6 +72,34 @@ fn a_propose_under_way_is_settled_by_clearing_the_intent_never_by_reading() {
     assert!(!world.holds(2, 0));
 }
 
+/// A write is lost on its way to a required target. The target is attached again, and becomes owner before the write
+/// comes a second time: it must not claim to have it.
+#[test]
+fn a_required_target_never_claims_a_write_that_it_does_not_have() {
+    let mut world = World::new(3);
+    world.write_now(1, 0, BLOCK, 1);
+    world.fate_for = Some(is_propose);
+    world.fates.push_back(TxnFate::StaysUnderWay);
+    world.start_move(1, 0, 2);
+    world.settle();
+    world.hold_links.insert((1, 2));
+    let write = world.write(3, 0, BLOCK, 2);
+    world.settle();
+    assert_eq!(world.waiting(1, 2, "write"), 1);
+    world.disconnect(1, 2);
+    world.hold_links.clear();
+    world.connect(1, 2);
+    while world.waiting(1, 2, "write") == 0 {
+        assert!(world.step(), "it is sent again, as a write");
+    }
+    world.disconnect(1, 2);
+    world.disconnect(1, 3);
+    assert!(world.late_txn());
+    world.pass_ms(4_000);
+    assert!(world.outcome(3, write).unwrap().is_ok());
+    assert_eq!(world.byte_at(2, 0, BLOCK), 2);
+}
+
 #[test]
 fn a_propose_that_comes_late_but_first_wins_over_the_clearing() {
     let mut world = world(TxnFate::StaysUnderWay);

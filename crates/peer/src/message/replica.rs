@@ -21,7 +21,7 @@ pub struct Attach {
     pub part: Part,
     /// The replicas of the route, owner first.
     pub replicas: Vec<ServerId>,
-    /// The write identities that the owner's copy remembers: from now on exactly these, at a copy.
+    /// The write identities that the owner's copy remembers. A copy forgets all others.
     pub identities: Vec<RememberedWrite>,
 }
 
