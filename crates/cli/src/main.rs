@@ -15,7 +15,6 @@ mod demo;
 mod display;
 mod duration;
 mod failure;
-mod load;
 mod output;
 
 use args::Cli;

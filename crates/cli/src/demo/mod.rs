@@ -16,9 +16,9 @@ mod watch;
 mod window;
 
 use crate::failure::{Exit, Failure};
-use crate::load::{Load, LoadOptions};
 use crate::output::{Format, print};
 use evenkeel_api::Volume;
+use evenkeel_workload::{Load, LoadOptions};
 use group::Group;
 use live::Live;
 use phases::{Stage, Wishes};

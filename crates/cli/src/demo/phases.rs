@@ -15,8 +15,8 @@ use super::scenario::{
 use super::watch::Watch;
 use super::window::{Figures, Window};
 use crate::failure::Failure;
-use crate::load::{Load, Pacing, Random, Source, Spacing};
 use evenkeel_types::geometry::BLOCK_BYTES;
+use evenkeel_workload::{Load, Pacing, Random, Source, Spacing};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -196,5 +196,5 @@ impl Stage<'_> {
 pub(super) const VOLUME_BLOCKS: u64 = VOLUME_BYTES / BLOCK_BYTES as u64;
 
 fn mix(spot: &HotSpot, random: &mut Random) -> Source {
-    Source::Mix { pattern: spot.pattern(), read_share: READ_SHARE, random: random.split() }
+    Source::mix(spot.pattern(), READ_SHARE, random.split())
 }

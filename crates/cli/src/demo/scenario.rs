@@ -1,8 +1,8 @@
 //! What the demo does: the group, the load, the hot spots, and for how long.
 
-use crate::load::{Pattern, Random};
 use evenkeel_server::config::CapacityConfig;
 use evenkeel_types::geometry::{BLOCK_BYTES, EXTENTS_PER_RUN, extents_of};
+use evenkeel_workload::{Pattern, Random};
 use std::time::Duration;
 
 /// Servers of the group.

@@ -5,8 +5,8 @@ use super::group::Group;
 use super::scenario::{SERVERS, VOLUME};
 use super::window::Look;
 use crate::failure::Failure;
-use crate::load::{Load, Sample};
 use evenkeel_api::{LoadTable, MoveState, MovesTable, RouteTable};
+use evenkeel_workload::{Load, Sample};
 use std::time::Duration;
 
 /// Answers that may fail in a row: a server with much to do may refuse a question.

@@ -1,7 +1,7 @@
 //! Figures over the last seconds.
 
 use super::scenario::SERVERS;
-use crate::load::{Latencies, Sample};
+use evenkeel_workload::{Latencies, Sample};
 use std::collections::VecDeque;
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! What is asked of the volume: an endless mix of reads and writes, a fill from the start to the end, and reading back
 //! all that was ever written.
 
-use super::ledger::{Blocks, Ledger, PORTALS_MAX, Portals};
-use super::pattern::Pattern;
-use super::random::Random;
+use crate::ledger::{Blocks, Ledger, PORTALS_MAX, Portals};
+use crate::pattern::Pattern;
+use crate::random::Random;
 use evenkeel_types::geometry::{BLOCK_BYTES, BLOCKS_PER_EXTENT, EXTENT_BYTES, EXTENTS_PER_RUN, extents_of};
 use std::ops::Range;
 
@@ -32,7 +32,10 @@ impl Op {
 
 /// Where requests come from.
 #[derive(Debug)]
-pub(crate) enum Source {
+pub struct Source(Kind);
+
+#[derive(Debug)]
+enum Kind {
     /// Reads and writes without end.
     Mix {
         /// Where they go.
@@ -65,26 +68,34 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// Fills a volume.
-    pub(crate) const fn fill(volume_bytes: u64, portals: usize) -> Self {
-        Self::Fill { sweep: Sweep::over(volume_bytes), left: 0..0, end: volume_bytes, portals }
+    /// Reads and writes without end, where the pattern says; `read_share` is the share of reads, 0 to 1.
+    #[must_use]
+    pub const fn mix(pattern: Pattern, read_share: f64, random: Random) -> Self {
+        Self(Kind::Mix { pattern, read_share, random })
     }
 
-    /// Reads everything back.
-    pub(crate) const fn read_back(volume_bytes: u64, portals: usize) -> Self {
-        Self::ReadBack { sweep: Sweep::over(volume_bytes), left: 0..0, portals }
+    /// Writes all blocks of a volume once; each extent through one portal, the extents through all in turn.
+    #[must_use]
+    pub const fn fill(volume_bytes: u64, portals: usize) -> Self {
+        Self(Kind::Fill { sweep: Sweep::over(volume_bytes), left: 0..0, end: volume_bytes, portals })
+    }
+
+    /// Reads all blocks that were written, each through a portal that did not take the write.
+    #[must_use]
+    pub const fn read_back(volume_bytes: u64, portals: usize) -> Self {
+        Self(Kind::ReadBack { sweep: Sweep::over(volume_bytes), left: 0..0, portals })
     }
 
     /// The next request; none if there are no more.
     pub(crate) fn next(&mut self, ledger: Option<&Ledger>) -> Option<Op> {
-        match self {
-            Self::Mix { pattern, read_share, random } => {
+        match &mut self.0 {
+            Kind::Mix { pattern, read_share, random } => {
                 let write = random.unit() >= *read_share;
                 let (offset, len) = (pattern.next(random), pattern.op_bytes());
                 let offset = ledger.map_or(offset, |ledger| free_place(ledger, offset, len, write));
                 Some(Op { write, offset, len, avoid: Portals::default() })
             }
-            Self::Fill { sweep, left, end, portals } => {
+            Kind::Fill { sweep, left, end, portals } => {
                 if left.is_empty() {
                     let start = u64::from(sweep.next()?) * u64::from(EXTENT_BYTES);
                     *left = start..(start + u64::from(EXTENT_BYTES)).min(*end);
@@ -97,7 +108,7 @@ impl Source {
                 let avoid = others.fold(Portals::default(), Portals::with);
                 Some(Op { write: true, offset, len: len as u32, avoid })
             }
-            Self::ReadBack { sweep, left, portals } => loop {
+            Kind::ReadBack { sweep, left, portals } => loop {
                 let found = ledger?.written_in(left.clone(), LARGE_OP_BYTES / BLOCK_BYTES, *portals);
                 let Some((blocks, writers)) = found else {
                     let start = u64::from(sweep.next()?) * u64::from(BLOCKS_PER_EXTENT);
@@ -117,7 +128,7 @@ impl Source {
 /// All extents of a volume, the first of each run, then the second of each, and so on. Runs are placed together, so
 /// all servers have their share of a sweep from its start to its end, and none sees the load come and go.
 #[derive(Debug)]
-pub(crate) struct Sweep {
+struct Sweep {
     extents: u32,
     next: u32,
 }
@@ -204,7 +215,7 @@ mod tests {
     fn a_mix_keeps_its_share_of_reads_and_its_requests_apart() {
         let mut ledger = Ledger::new(1, EXTENT);
         let pattern = Pattern::hot_spot(EXTENT, 4096, 0, 1.0);
-        let mut mix = Source::Mix { pattern, read_share: 0.7, random: Random::new(2) };
+        let mut mix = Source::mix(pattern, 0.7, Random::new(2));
         let mut reads = 0;
         for _ in 0..1000 {
             let op = mix.next(Some(&ledger)).unwrap();

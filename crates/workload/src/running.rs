@@ -1,9 +1,9 @@
 //! A load on a thread of its own.
 
-use super::generator::{Generator, LoadOptions};
-use super::sample::Sample;
-use super::schedule::Pacing;
-use super::source::Source;
+use crate::generator::{Generator, LoadOptions};
+use crate::sample::Sample;
+use crate::schedule::Pacing;
+use crate::source::Source;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -21,7 +21,7 @@ enum Order {
 
 /// A load that runs.
 #[derive(Debug)]
-pub(crate) struct Load {
+pub struct Load {
     orders: Sender<Order>,
     /// None once it was seen to have ended.
     thread: Option<JoinHandle<Result<(), String>>>,
@@ -33,7 +33,7 @@ impl Load {
     ///
     /// # Errors
     /// One line with the portal that refused.
-    pub(crate) fn start(options: &LoadOptions) -> Result<Self, String> {
+    pub fn start(options: &LoadOptions) -> Result<Self, String> {
         let generator = Generator::connect(options)?;
         let volume_bytes = generator.volume_bytes();
         let (orders, received) = channel();
@@ -45,22 +45,22 @@ impl Load {
     }
 
     /// Size of the volume in bytes.
-    pub(crate) const fn volume_bytes(&self) -> u64 {
+    pub const fn volume_bytes(&self) -> u64 {
         self.volume_bytes
     }
 
     /// Asks from now on what `source` says, in this pace.
-    pub(crate) fn run(&self, source: Source, pacing: Pacing) {
+    pub fn run(&self, source: Source, pacing: Pacing) {
         self.order(Order::Run(Box::new(source), pacing));
     }
 
     /// Asks something else at the same pace, without a break.
-    pub(crate) fn redirect(&self, source: Source) {
+    pub fn redirect(&self, source: Source) {
         self.order(Order::Redirect(Box::new(source)));
     }
 
     /// Asks nothing more.
-    pub(crate) fn pause(&self) {
+    pub fn pause(&self) {
         self.order(Order::Pause);
     }
 
@@ -68,7 +68,7 @@ impl Load {
     ///
     /// # Errors
     /// If the load has ended: why.
-    pub(crate) fn sample(&mut self) -> Result<Sample, String> {
+    pub fn sample(&mut self) -> Result<Sample, String> {
         let (answer, answered) = channel();
         self.order(Order::Sample(answer));
         answered.recv_timeout(ANSWER_TIMEOUT).map_err(|_| self.verdict())
@@ -85,7 +85,7 @@ impl Load {
     }
 
     /// Ends the load and logs out.
-    pub(crate) fn stop(self) {
+    pub fn stop(self) {
         self.order(Order::Stop);
         if let Some(thread) = self.thread {
             let _ = thread.join();

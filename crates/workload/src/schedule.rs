@@ -4,12 +4,12 @@
 //! its latency counts from the plan. So a server that stalls is charged for all requests that the stall held up, not
 //! only for those that happened to be in its hands ("coordinated omission").
 
-use super::random::Random;
+use crate::random::Random;
 use std::time::{Duration, Instant};
 
 /// How requests follow each other.
 #[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) enum Pacing {
+pub enum Pacing {
     /// As fast as the queues take them.
     Closed,
     /// So many per second.
@@ -23,9 +23,8 @@ pub(crate) enum Pacing {
 
 /// How the requests of an open loop are spread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Spacing {
+pub enum Spacing {
     /// At equal distances.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for runs in which only the servers bring variance"))]
     Even,
     /// As independent users make them: a Poisson process.
     Poisson,

@@ -1,12 +1,12 @@
 //! Where requests go: addresses at random, in sequence, or around a hot spot.
 
-use super::random::Random;
-use super::zipf::Zipf;
+use crate::random::Random;
+use crate::zipf::Zipf;
 use evenkeel_types::geometry::{EXTENT_BYTES, extents_of};
 
 /// Part of a volume that requests of one size go to.
 #[derive(Clone, Debug)]
-pub(crate) struct Pattern {
+pub struct Pattern {
     spread: Spread,
     volume_bytes: u64,
     op_bytes: u32,
@@ -21,20 +21,18 @@ enum Spread {
 
 impl Pattern {
     /// Anywhere in the volume, each place as often as any other.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the benchmark's pattern"))]
-    pub(crate) fn random(volume_bytes: u64, op_bytes: u32) -> Self {
+    pub fn random(volume_bytes: u64, op_bytes: u32) -> Self {
         Self::new(Spread::Random, volume_bytes, op_bytes)
     }
 
     /// One behind the other, and again from the start.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the benchmark's pattern"))]
-    pub(crate) fn sequential(volume_bytes: u64, op_bytes: u32) -> Self {
+    pub fn sequential(volume_bytes: u64, op_bytes: u32) -> Self {
         Self::new(Spread::Sequential { next: 0 }, volume_bytes, op_bytes)
     }
 
     /// Around an extent: the extents of the volume by Zipf's law in order of their distance from it, each place in
     /// an extent as often as any other.
-    pub(crate) fn hot_spot(volume_bytes: u64, op_bytes: u32, extent: u32, exponent: f64) -> Self {
+    pub fn hot_spot(volume_bytes: u64, op_bytes: u32, extent: u32, exponent: f64) -> Self {
         let by_rank = by_distance(extent, extents_of(volume_bytes));
         let zipf = Zipf::new(by_rank.len(), exponent);
         Self::new(Spread::HotSpot { zipf, by_rank }, volume_bytes, op_bytes)
@@ -51,12 +49,12 @@ impl Pattern {
     }
 
     /// Bytes of each request.
-    pub(crate) const fn op_bytes(&self) -> u32 {
+    pub const fn op_bytes(&self) -> u32 {
         self.op_bytes
     }
 
     /// The place of the next request, in bytes from the volume's start.
-    pub(crate) fn next(&mut self, random: &mut Random) -> u64 {
+    pub fn next(&mut self, random: &mut Random) -> u64 {
         let op = u64::from(self.op_bytes);
         match &mut self.spread {
             Spread::Random => random.below(self.volume_bytes / op) * op,
@@ -75,7 +73,7 @@ impl Pattern {
     }
 
     /// The share of all requests that each extent gets in the long run.
-    pub(crate) fn shares(&self) -> Vec<f64> {
+    pub fn shares(&self) -> Vec<f64> {
         let extents = extents_of(self.volume_bytes) as usize;
         match &self.spread {
             Spread::HotSpot { zipf, by_rank } => {

@@ -10,7 +10,7 @@ const DIGITS: u8 = 3;
 
 /// A distribution of latencies, in microseconds within.
 #[derive(Clone, Debug)]
-pub(crate) struct Latencies(Histogram<u32>);
+pub struct Latencies(Histogram<u32>);
 
 impl Default for Latencies {
     fn default() -> Self {
@@ -21,17 +21,17 @@ impl Default for Latencies {
 
 impl Latencies {
     /// One more.
-    pub(crate) fn record(&mut self, latency: Duration) {
+    pub fn record(&mut self, latency: Duration) {
         self.0.saturating_record(u64::try_from(latency.as_micros()).unwrap_or(u64::MAX).max(1));
     }
 
     /// All of another distribution too.
-    pub(crate) fn add(&mut self, other: &Self) {
+    pub fn add(&mut self, other: &Self) {
         self.0.add(&other.0).expect("all distributions have the same bounds");
     }
 
     /// The latency that so many percent of all do not exceed; zero if there are none.
-    pub(crate) fn percentile(&self, percent: f64) -> Duration {
+    pub fn percentile(&self, percent: f64) -> Duration {
         if self.0.is_empty() {
             Duration::ZERO
         } else {

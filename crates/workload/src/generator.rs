@@ -8,13 +8,13 @@
 //!
 //! When all queues are full a request that is due waits here, with its planned time.
 
-use super::ledger::{Ledger, PORTALS_MAX};
-use super::random::Random;
-use super::sample::Sample;
-use super::schedule::{Pacing, Schedule};
-use super::session::{News, Session, wait};
-use super::source::{Op, Source};
-use super::stamp::Sequence;
+use crate::ledger::{Ledger, PORTALS_MAX};
+use crate::random::Random;
+use crate::sample::Sample;
+use crate::schedule::{Pacing, Schedule};
+use crate::session::{News, Session, wait};
+use crate::source::{Op, Source};
+use crate::stamp::Sequence;
 use evenkeel_iscsi::initiator::{Done, InitiatorConfig, RequestId};
 use evenkeel_iscsi::negotiate::Settings;
 use evenkeel_iscsi::pdu::Isid;
@@ -37,23 +37,23 @@ const NOISE_BYTES: usize = 4 << 20;
 
 /// Where a load goes to, and how.
 #[derive(Clone, Debug)]
-pub(crate) struct LoadOptions {
+pub struct LoadOptions {
     /// The portals, at most [`PORTALS_MAX`].
-    pub(crate) portals: Vec<SocketAddr>,
+    pub portals: Vec<SocketAddr>,
     /// The target's name; every portal serves it.
-    pub(crate) target: String,
+    pub target: String,
     /// The initiator's name.
-    pub(crate) initiator: String,
+    pub initiator: String,
     /// Sessions with each portal.
-    pub(crate) sessions_per_portal: usize,
+    pub sessions_per_portal: usize,
     /// Requests under way on each session at most.
-    pub(crate) depth: usize,
+    pub depth: usize,
     /// What is offered in logins.
-    pub(crate) settings: Settings,
+    pub settings: Settings,
     /// Whether all that is written carries a stamp and all that is read is checked.
-    pub(crate) verify: bool,
+    pub verify: bool,
     /// For chance.
-    pub(crate) seed: u64,
+    pub seed: u64,
 }
 
 /// A request under way.

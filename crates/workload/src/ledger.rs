@@ -5,7 +5,7 @@
 //! has seen it or a later write was acknowledged. Requests that would race with a write of our own are not made, so
 //! there is always exactly one right answer for each block that has no such write.
 
-use super::stamp::{self, Sequence};
+use crate::stamp::{self, Sequence};
 use evenkeel_types::geometry::{BLOCK_BYTES, BLOCKS_PER_EXTENT, EXTENT_BYTES, extents_of};
 use evenkeel_types::{AlignedBuf, Bytes};
 use std::collections::BTreeMap;

@@ -36,7 +36,7 @@ impl Zipf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::random::Random;
+    use crate::random::Random;
 
     #[test]
     fn the_first_rank_gets_twice_as_much_as_the_second_and_thrice_as_much_as_the_third() {
