@@ -41,6 +41,9 @@ pub const MOVES_QUEUED_MAX: usize = 1024;
 pub const REGION_COPIES_IN_FLIGHT_MAX: usize = 8;
 /// How long writes to a region may be held while it is copied.
 pub const REGION_HOLD_MAX: Duration = Duration::from_millis(50);
+/// How often a region is read ahead in vain, because it was written to in the meantime, before writes to it are held for
+/// the read too.
+pub const READS_AHEAD_MAX: u8 = 8;
 /// A region whose copy took longer than the hold this many times ends the move.
 pub const REGION_TRIES_MAX: u8 = 3;
 /// How long a move waits for a target that cannot be reached or is busy, before it is given up.

@@ -42,7 +42,7 @@ pub(crate) enum Pending {
     /// A step of taking over or of mending a chain of versions.
     Reign { extent: ExtentId, reign: u64, step: ReignStep },
     /// A region to be copied.
-    CopyRead { extent: ExtentId, attachment: u64, region: Region },
+    CopyRead { extent: ExtentId, region: Region, read: u64 },
     /// A step of becoming a copy.
     Join { extent: ExtentId, attachment: u64, step: JoinStep },
     /// The durable acceptance of the epoch of a successor.

@@ -50,9 +50,9 @@ impl Engine {
             Pending::Reign { extent, reign, step } => {
                 self.with_extent(extent, |extent, core| extent.handle_reign_step(core, reign, step, outcome));
             }
-            Pending::CopyRead { extent, attachment, region } => {
+            Pending::CopyRead { extent, region, read } => {
                 self.with_extent(extent, |extent, core| {
-                    extent.handle_region_read(core, attachment, region, outcome);
+                    extent.handle_region_read(core, region, read, outcome);
                 });
             }
             Pending::Join { extent, attachment, step } => {

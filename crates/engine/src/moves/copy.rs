@@ -1,17 +1,20 @@
 //! Copying regions.
 //!
-//! A region in motion is held: writes to it wait, those in flight become durable, then it is read, sent with the version
-//! that it replaces at the target, and current once the answer names the version that it has here.
+//! A region is read ahead while writes to it go on: where the disk is busy (and it often is, or the extent would not move)
+//! a read takes long. If its version is still the owner's when it has been read, the region is held from then on: it is
+//! in motion, and writes to it wait. It is sent with the version that it replaces at the target, and is current once the
+//! answer names the version that it has here. A region that is written to all the time is held before it is read, after
+//! some reads in vain.
 
 use super::Link;
 use super::state::{CopyInFlight, CopyStage};
-use crate::config::{REGION_COPIES_IN_FLIGHT_MAX, REGION_HOLD_MAX, REGION_TRIES_MAX};
+use crate::config::{READS_AHEAD_MAX, REGION_COPIES_IN_FLIGHT_MAX, REGION_HOLD_MAX, REGION_TRIES_MAX};
 use crate::core::{Core, Pending};
 use crate::event::Arrival;
 use crate::extent::Extent;
 use evenkeel_peer::{Copied, CopyOutcome, Message, Refusal, RegionCopy};
 use evenkeel_types::geometry::BLOCK_BYTES;
-use evenkeel_types::store_op::{StoreOp, StoreOutcome, StoreReply};
+use evenkeel_types::store_op::{RegionImage, StoreOp, StoreOutcome, StoreReply};
 use evenkeel_types::{Region, Regions, ServerId, Time};
 use std::time::Duration;
 
@@ -29,8 +32,10 @@ impl Extent {
             let (Link::Attached(attached), now) = (&mut mover.link, core.now) else {
                 return;
             };
-            let to_do = Regions::ALL.minus(attached.current).minus(reign.held);
-            if to_do.is_empty() || attached.copies.len() >= REGION_COPIES_IN_FLIGHT_MAX {
+            let under_way =
+                attached.copies.keys().fold(Regions::NONE, |regions, region| regions.with(*region));
+            let to_do = Regions::ALL.minus(attached.current).minus(reign.held).minus(under_way);
+            if to_do.is_empty() || attached.copies.len() >= mover.copies_max {
                 break;
             }
             if now < mover.next_copy_at {
@@ -40,14 +45,12 @@ impl Extent {
             }
             let region = mover.order.iter().copied().find(|region| to_do.contains(*region));
             let region = region.expect("the order has all regions");
-            reign.held = reign.held.with(region);
-            let until = now + REGION_HOLD_MAX;
-            attached.copies.insert(region, CopyInFlight { stage: CopyStage::Quieting, until });
+            let copy = CopyInFlight { stage: CopyStage::ReadingAhead, read: 0, overtaken: 0, until: None };
+            attached.copies.insert(region, copy);
             // The throttle counts a block for each region, so that regions without data take time too; the region's
             // bytes are added when they are known.
             mover.next_copy_at = throttled(mover.next_copy_at, now, BLOCK_BYTES as usize, mover.rate);
-            core.wake_at(self.id, until);
-            self.read_quiet_regions(core);
+            self.read_region(core, region, CopyStage::ReadingAhead);
         }
         self.read_quiet_regions(core);
     }
@@ -55,33 +58,34 @@ impl Extent {
     /// Reads held regions for which no write is in flight any more.
     fn read_quiet_regions(&mut self, core: &mut Core) {
         while let Some(region) = self.quiet_copy() {
-            self.read_region(core, region);
+            self.read_region(core, region, CopyStage::Reading);
         }
     }
 
-    fn read_region(&mut self, core: &mut Core, region: Region) {
+    fn read_region(&mut self, core: &mut Core, region: Region, stage: CopyStage) {
+        let read = core.serial();
         let Some(mover) = self.reign.as_mut().and_then(|reign| reign.mover.as_mut()) else {
             return;
         };
         let Link::Attached(attached) = &mut mover.link else {
             return;
         };
-        let attachment = attached.attachment;
         if let Some(copy) = attached.copies.get_mut(&region) {
-            copy.stage = CopyStage::Reading;
+            copy.stage = stage;
+            copy.read = read;
             core.store(
-                Pending::CopyRead { extent: self.id, attachment, region },
+                Pending::CopyRead { extent: self.id, region, read },
                 StoreOp::ReadRegion { extent: self.id, region },
             );
         }
     }
 
-    /// The store has read a region: sends it.
+    /// The store has read a region: sends it, or reads it again.
     pub(crate) fn handle_region_read(
         &mut self,
         core: &mut Core,
-        attachment: u64,
         region: Region,
+        read: u64,
         outcome: StoreOutcome,
     ) {
         let Some(reign) = &mut self.reign else {
@@ -93,26 +97,69 @@ impl Extent {
         let Link::Attached(attached) = &mut mover.link else {
             return;
         };
-        if attached.attachment != attachment {
-            return;
-        }
-        let Some(copy) = attached.copies.get_mut(&region).filter(|copy| copy.stage == CopyStage::Reading)
-        else {
+        let Some(copy) = attached.copies.get_mut(&region).filter(|copy| copy.read == read) else {
             return;
         };
-        let image = match outcome {
-            Ok(StoreReply::Image(image)) if image.version == reign.versions[region.index()] => image,
-            Ok(_) => {
+        let Ok(StoreReply::Image(image)) = outcome else {
+            self.release_region(core, region);
+            self.abort_move(core, "a region cannot be read");
+            return;
+        };
+        let is_of_now =
+            image.version == reign.versions[region.index()] && reign.in_flight[region.index()] == 0;
+        match copy.stage {
+            CopyStage::ReadingAhead if reign.broken.contains(region) => self.release_region(core, region),
+            CopyStage::ReadingAhead if is_of_now => {
+                self.hold_region(core, region);
+                self.send_region(core, region, image);
+            }
+            CopyStage::ReadingAhead => {
+                copy.overtaken += 1;
+                if copy.overtaken < READS_AHEAD_MAX {
+                    self.read_region(core, region, CopyStage::ReadingAhead);
+                } else {
+                    copy.stage = CopyStage::Quieting;
+                    self.hold_region(core, region);
+                    self.read_quiet_regions(core);
+                }
+            }
+            CopyStage::Reading if is_of_now => self.send_region(core, region, image),
+            CopyStage::Reading => {
                 // Not what this owner knows to be there: nothing to be sent on.
                 self.release_region(core, region);
                 self.abort_move(core, "a region is not what it was");
-                return;
             }
-            Err(_) => {
-                self.release_region(core, region);
-                self.abort_move(core, "a region cannot be read");
-                return;
-            }
+            CopyStage::Quieting | CopyStage::Sent(_) => {}
+        }
+    }
+
+    /// From now on writes to the region wait for its copy.
+    fn hold_region(&mut self, core: &mut Core, region: Region) {
+        let until = core.now + REGION_HOLD_MAX;
+        if let Some(reign) = &mut self.reign
+            && let Some(mover) = &mut reign.mover
+            && let Link::Attached(attached) = &mut mover.link
+            && let Some(copy) = attached.copies.get_mut(&region)
+        {
+            reign.held = reign.held.with(region);
+            copy.until = Some(until);
+            core.wake_at(self.id, until);
+        }
+    }
+
+    /// Sends a region that is held, with the version that it has here.
+    fn send_region(&mut self, core: &mut Core, region: Region, image: RegionImage) {
+        let Some(reign) = &mut self.reign else {
+            return;
+        };
+        let Some(mover) = &mut reign.mover else {
+            return;
+        };
+        let Link::Attached(attached) = &mut mover.link else {
+            return;
+        };
+        let Some(copy) = attached.copies.get_mut(&region) else {
+            return;
         };
         copy.stage = CopyStage::Sent(image.version);
         let bytes = image.data.len();
@@ -122,7 +169,7 @@ impl Extent {
         let message = RegionCopy {
             extent: self.id,
             epoch: reign.epoch,
-            attachment,
+            attachment: attached.attachment,
             region,
             replaces: attached.theirs[region.index()],
             version: image.version,
@@ -163,6 +210,7 @@ impl Extent {
                 if answer.version == here {
                     attached.current = attached.current.with(region);
                     mover.tries.remove(&region);
+                    mover.copies_max = REGION_COPIES_IN_FLIGHT_MAX.min(mover.copies_max + 1);
                 }
                 self.release_region(core, region);
             }
@@ -176,7 +224,7 @@ impl Extent {
                     .get(&region)
                     .is_some_and(|copy| copy.stage == CopyStage::Sent(answer.version))
                 {
-                    self.read_region(core, region);
+                    self.read_region(core, region, CopyStage::Reading);
                 }
             }
             CopyOutcome::Mismatch { .. } => {
@@ -212,8 +260,12 @@ impl Extent {
         let Link::Attached(attached) = &mover.link else {
             return;
         };
+        let is_slow = |copy: &CopyInFlight| copy.until.is_some_and(|until| until <= now);
         let slow: Vec<Region> =
-            attached.copies.iter().filter(|(_, copy)| copy.until <= now).map(|(region, _)| *region).collect();
+            attached.copies.iter().filter(|(_, copy)| is_slow(copy)).map(|(region, _)| *region).collect();
+        if !slow.is_empty() {
+            mover.copies_max = (mover.copies_max / 2).max(1);
+        }
         let mut tries_max = 0;
         for region in &slow {
             let tries = mover.tries.entry(*region).or_insert(0);

@@ -176,8 +176,7 @@ impl Extent {
             return;
         };
         let required = mover.is_required();
-        let in_motion = attached.copies.keys().fold(Regions::NONE, |regions, region| regions.with(*region));
-        reign.held = reign.held.minus(in_motion).union(reign.broken);
+        reign.held = reign.held.minus(attached.in_motion()).union(reign.broken);
         let mut unanswered = Vec::new();
         for write in attached.writes.values() {
             if let Some(Stage::Writing(in_flight)) =

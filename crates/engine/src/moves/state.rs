@@ -1,6 +1,6 @@
 //! The state of a move away from here.
 
-use crate::config::LEASE;
+use crate::config::{LEASE, REGION_COPIES_IN_FLIGHT_MAX};
 use crate::core::Core;
 use crate::counters::MoveCounters;
 use crate::event::{EngineEvent, MoveEvent, MoveStage, TxnTicket};
@@ -64,7 +64,7 @@ pub(crate) struct Attached {
     pub(crate) theirs: Box<[Version; REGIONS_PER_EXTENT]>,
     /// Up to which write of this server's count the last copy of each region reached.
     pub(crate) copied: Box<[Version; REGIONS_PER_EXTENT]>,
-    /// Regions in motion.
+    /// Regions on their way.
     pub(crate) copies: BTreeMap<Region, CopyInFlight>,
     /// Mirrored writes without an answer, by tag.
     pub(crate) writes: BTreeMap<u64, MirroredWrite>,
@@ -72,22 +72,36 @@ pub(crate) struct Attached {
     pub(crate) voided: bool,
 }
 
-/// A region in motion; it is held.
+/// A region on its way.
 #[derive(Debug)]
 pub(crate) struct CopyInFlight {
     pub(crate) stage: CopyStage,
-    /// When writes may be held no longer.
-    pub(crate) until: Time,
+    /// The number of the last read of it: an answer counts only for the read that it names.
+    pub(crate) read: u64,
+    /// Reads ahead that writes have overtaken.
+    pub(crate) overtaken: u8,
+    /// When writes may be held no longer; none while they are not.
+    pub(crate) until: Option<Time>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum CopyStage {
-    /// Writes in flight have to be durable first.
+    /// The store reads it, and writes go on.
+    ReadingAhead,
+    /// It is held: writes in flight have to be durable first.
     Quieting,
-    /// The store reads it.
+    /// It is held, and the store reads it.
     Reading,
-    /// It is on its way in this version.
+    /// It is held, and on its way in this version.
     Sent(Version),
+}
+
+impl Attached {
+    /// The regions in motion: those that are held for their copy.
+    pub(crate) fn in_motion(&self) -> Regions {
+        let held = self.copies.iter().filter(|(_, copy)| copy.until.is_some());
+        held.fold(Regions::NONE, |regions, (region, _)| regions.with(*region))
+    }
 }
 
 /// A part of a write that was sent to the target.
@@ -112,6 +126,9 @@ pub(crate) struct Mover {
     pub(crate) link: Link,
     /// The throttle: no copy begins before.
     pub(crate) next_copy_at: Time,
+    /// Copies that may be on their way at once: halved when one holds writes for too long, raised with each that does
+    /// not.
+    pub(crate) copies_max: usize,
     /// Since when the target does not answer.
     pub(crate) unreachable_since: Option<Time>,
     /// How often the copy of a region took too long.
@@ -148,6 +165,7 @@ impl Mover {
             step,
             link: Link::Down { retry_at: core.now },
             next_copy_at: core.now,
+            copies_max: REGION_COPIES_IN_FLIGHT_MAX,
             unreachable_since: Some(core.now),
             tries: BTreeMap::new(),
             abort: false,
@@ -182,12 +200,10 @@ impl Mover {
         }
     }
 
-    /// The regions that are held for their copy.
+    /// The regions in motion: those that are held for their copy.
     pub(crate) fn in_motion(&self) -> Regions {
         match &self.link {
-            Link::Attached(attached) => {
-                attached.copies.keys().fold(Regions::NONE, |regions, region| regions.with(*region))
-            }
+            Link::Attached(attached) => attached.in_motion(),
             _ => Regions::NONE,
         }
     }

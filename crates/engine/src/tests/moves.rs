@@ -2,7 +2,9 @@
 
 use super::world::World;
 use crate::MoveStage;
+use crate::config::READS_AHEAD_MAX;
 use evenkeel_types::geometry::{BLOCK_BYTES, REGION_BYTES};
+use evenkeel_types::store_op::{StoreOutcome, StoreReply};
 use evenkeel_types::{BlockOp, ByteRange};
 
 const REGION: u64 = REGION_BYTES as u64;
@@ -171,6 +173,101 @@ fn a_region_that_cannot_be_copied_in_time_lets_writes_go_on_and_ends_the_move_at
     assert_eq!(world.owner(0), 1);
     assert_eq!(world.byte_at(2, 0, BLOCK), 77);
     assert!(!world.holds(2, 0));
+}
+
+/// The disk of a server that gives extents away is busy: a read takes longer than writes may be held.
+#[test]
+fn writes_go_on_while_a_slow_disk_reads_a_region_for_its_copy() {
+    let mut world = filled(2);
+    world.servers.get_mut(&1).unwrap().store.slow_images = true;
+    world.start_move(1, 0, 2);
+    for round in 0..8u8 {
+        world.pass_ms(200);
+        assert_eq!(world.servers[&1].store.images.len(), 8, "round {round}");
+        let region = u64::from(round) * 8 + 7;
+        if round < 7 {
+            let write = world.write(1, (region + 8) * REGION, BLOCK, 200 + round);
+            world.settle();
+            assert!(!world.is_open(1, write), "nothing is held while it is only read");
+        }
+        world.answer_images(1);
+        world.settle();
+    }
+    world.settle();
+    assert_eq!(world.owner(0), 2);
+    assert_eq!(world.byte_at(2, 63 * REGION, BLOCK), 206);
+    let counters = world.engine(1).counters().moves;
+    assert_eq!((counters.regions_sent, counters.writes_waited), (64, 0));
+}
+
+#[test]
+fn a_region_that_was_written_to_while_it_was_read_is_read_again() {
+    let mut world = filled(2);
+    world.servers.get_mut(&1).unwrap().store.slow_images = true;
+    world.start_move(1, 0, 2);
+    world.settle();
+    for turn in 1..READS_AHEAD_MAX {
+        let write = world.write(1, 0, BLOCK, 100 + turn);
+        world.settle();
+        assert!(!world.is_open(1, write));
+        world.answer_images(1);
+        world.settle();
+        assert_eq!(world.engine(1).counters().moves.writes_waited, 0);
+    }
+    // One more in vain, and writes wait for it; not for longer than for any copy.
+    world.write_now(1, 0, BLOCK, 150);
+    world.answer_images(1);
+    world.settle();
+    let waiting = world.write(1, 0, BLOCK, 151);
+    world.settle();
+    assert!(world.is_open(1, waiting));
+    world.pass_ms(50);
+    assert!(!world.is_open(1, waiting));
+    world.servers.get_mut(&1).unwrap().store.slow_images = false;
+    world.answer_images(1);
+    world.settle();
+    assert_eq!(world.owner(0), 2);
+    assert_eq!(world.byte_at(2, 0, BLOCK), 151);
+    assert_eq!(world.engine(1).counters().moves.writes_waited, 1);
+}
+
+/// A region was held for a read, let go, and is held for the next one; then the answer to the first comes.
+#[test]
+fn a_late_answer_to_an_earlier_read_of_a_region_counts_for_nothing() {
+    // Writes overtake the reads of the first region until one has to wait for it: the byte of that one.
+    let mut byte = 100;
+    let mut overtake = |world: &mut World| {
+        loop {
+            byte += 1;
+            let write = world.write(1, 0, BLOCK, byte);
+            world.settle();
+            if world.is_open(1, write) {
+                return byte;
+            }
+            world.answer_images(1);
+            world.settle();
+        }
+    };
+    let mut world = filled(2);
+    world.servers.get_mut(&1).unwrap().store.slow_images = true;
+    world.start_move(1, 0, 2);
+    world.settle();
+    let held = overtake(&mut world);
+    let is_of_region = |outcome: &StoreOutcome| match outcome {
+        Ok(StoreReply::Image(image)) => image.data.clone().into_bytes().first() == Some(&(held - 1)),
+        _ => false,
+    };
+    let images = &mut world.servers.get_mut(&1).unwrap().store.images;
+    let at = images.iter().position(|(_, outcome)| is_of_region(outcome)).expect("it is held and read");
+    let (ticket, outcome) = images.remove(at).unwrap();
+    world.pass_ms(50);
+    let last = overtake(&mut world);
+    world.event(1, crate::Event::Store { ticket, outcome });
+    world.servers.get_mut(&1).unwrap().store.slow_images = false;
+    world.answer_images(1);
+    world.settle();
+    assert_eq!(world.stages(1).last(), Some(&MoveStage::Released));
+    assert_eq!(world.byte_at(1, 0, BLOCK), last);
 }
 
 #[test]

@@ -45,12 +45,20 @@ pub(super) struct MemStore {
     /// Writes that are refused for want of space, counted down.
     pub(super) refuse_writes: u32,
     pub(super) no_space_for_copies: bool,
+    /// Images of regions are read at once, and answered when the test says so.
+    pub(super) slow_images: bool,
+    pub(super) images: VecDeque<(StoreTicket, StoreOutcome)>,
 }
 
 impl MemStore {
     /// Carries the next operation out.
     pub(super) fn step(&mut self) -> Option<(StoreTicket, StoreOutcome)> {
         let (ticket, op) = self.queue.pop_front()?;
+        if self.slow_images && matches!(op, StoreOp::ReadRegion { .. }) {
+            let outcome = self.execute(op);
+            self.images.push_back((ticket, outcome));
+            return None;
+        }
         Some((ticket, self.execute(op)))
     }
 

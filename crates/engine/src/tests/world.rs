@@ -372,6 +372,14 @@ impl World {
         }
     }
 
+    /// Answers the images that a slow store has read by now.
+    pub(super) fn answer_images(&mut self, n: u32) {
+        let images = std::mem::take(&mut self.servers.get_mut(&n).unwrap().store.images);
+        for (ticket, outcome) in images {
+            self.event(n, Event::Store { ticket, outcome });
+        }
+    }
+
     fn step_txn(&mut self) {
         let (n, ticket, txn) = self.txns.pop_front().unwrap();
         let decided = self.fate_for.is_none_or(|accepts| accepts(&txn));
