@@ -34,9 +34,10 @@ packages() {
 missing_packages() {
     local package
     for package in $(packages); do
-        # The architecture is not named: python3 and others are the same for all.
-        case "$(dpkg-query -W -f='${db:Status-Status} ' "$package" 2>/dev/null || true)" in
-            *installed*) ;;
+        # The architecture is not named: python3 and others are the same for all. What dpkg only knows of, because
+        # another package recommends it, is "not-installed".
+        case " $(dpkg-query -W -f='${db:Status-Status} ' "$package" 2>/dev/null || true)" in
+            *" installed "*) ;;
             *) echo "$package" ;;
         esac
     done
