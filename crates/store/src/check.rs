@@ -109,7 +109,8 @@ impl CheckReport {
             StoreFault::Disk { .. } => FindingKind::Unreadable,
             StoreFault::NotAStore { .. }
             | StoreFault::ForeignGroup { .. }
-            | StoreFault::ForeignServer { .. } => FindingKind::ForeignSuperblock,
+            | StoreFault::ForeignServer { .. }
+            | StoreFault::OldStore { .. } => FindingKind::ForeignSuperblock,
             StoreFault::NewerFormat { .. } => FindingKind::NewerFormat,
             StoreFault::SuperblockDamaged
             | StoreFault::SuperblockInvalid { .. }

@@ -63,6 +63,16 @@ pub enum StoreFault {
         /// Server that the caller expects.
         expected: ServerId,
     },
+    /// The server has started since with another store.
+    #[snafu(display(
+        "store was last at start {found}, but start {known} is on record: it is an old copy; put the present one back"
+    ))]
+    OldStore {
+        /// Incarnation in the superblock.
+        found: u64,
+        /// Incarnation that the server is known to have reached.
+        known: u64,
+    },
     /// The disk is shorter than when it was formatted.
     #[snafu(display("disk has {found} bytes, the store needs {needed}: it was truncated; restore it"))]
     Truncated {

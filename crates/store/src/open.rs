@@ -5,7 +5,9 @@ use crate::disk::Disk;
 use crate::extent::page;
 use crate::extent::record::Record;
 use crate::extent::table::Table;
-use crate::fault::{DiskSnafu, ExtentTwiceSnafu, ForeignGroupSnafu, ForeignServerSnafu, StoreFault};
+use crate::fault::{
+    DiskSnafu, ExtentTwiceSnafu, ForeignGroupSnafu, ForeignServerSnafu, OldStoreSnafu, StoreFault,
+};
 use crate::layout::BLOCK;
 use crate::recover::{Image, Source};
 use crate::store::{CACHE_BYTES_DEFAULT, OVERLAY_BYTES_MAX, Parts, Store};
@@ -25,6 +27,9 @@ pub struct OpenOptions {
     pub group: String,
     /// The server that the store must belong to.
     pub server: ServerId,
+    /// The incarnation that the server is known to have reached: a store that is behind is an old copy. Judged here,
+    /// before anything is written: each open raises the store's incarnation, and an old copy must not catch up by it.
+    pub incarnation_min: Incarnation,
     /// Memory for extent records, in bytes.
     pub cache_bytes: u64,
     /// Memory for journaled blocks that are not in their places yet, in bytes.
@@ -36,7 +41,8 @@ impl OpenOptions {
     #[must_use]
     pub fn new(group: impl Into<String>, server: ServerId) -> Self {
         let (cache_bytes, overlay_bytes_max) = (CACHE_BYTES_DEFAULT, OVERLAY_BYTES_MAX);
-        Self { group: group.into(), server, cache_bytes, overlay_bytes_max }
+        let incarnation_min = Incarnation(0);
+        Self { group: group.into(), server, incarnation_min, cache_bytes, overlay_bytes_max }
     }
 }
 
@@ -72,6 +78,8 @@ impl Store {
         ensure!(found == expected, ForeignGroupSnafu { found, expected });
         let (found, expected) = (superblock.server, options.server);
         ensure!(found == expected, ForeignServerSnafu { found, expected });
+        let (found, known) = (superblock.incarnation.0, options.incarnation_min.0);
+        ensure!(found >= known, OldStoreSnafu { found, known });
         let clean = superblock.clean;
         let mut image = Image::load(disk, superblock, &mut Err)?;
         let mut report = OpenReport {

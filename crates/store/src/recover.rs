@@ -137,11 +137,11 @@ impl Image {
         if let Some(beyond) = reader.highest_beyond(sequence)? {
             durable = durable.max(beyond - 1);
         }
+        if durable >= sequence {
+            return judge(JournalCorruptSnafu { sequence, durable }.build());
+        }
         let claims = |found: Option<u64>| found == Some(sequence);
         self.torn_tail = claims(reader.sequence_at(self.head.position)?) || claims(reader.sequence_at(0)?);
-        if durable >= sequence {
-            judge(JournalCorruptSnafu { sequence, durable }.build())?;
-        }
         Ok(())
     }
 

@@ -66,7 +66,11 @@ pub(crate) struct Running {
 }
 
 pub(crate) fn options(server: ServerId) -> OpenOptions {
-    OpenOptions { group: GROUP.into(), server, cache_bytes: CACHE_BYTES, overlay_bytes_max: OVERLAY_BYTES }
+    OpenOptions {
+        cache_bytes: CACHE_BYTES,
+        overlay_bytes_max: OVERLAY_BYTES,
+        ..OpenOptions::new(GROUP, server)
+    }
 }
 
 impl SimServer {

@@ -2,6 +2,7 @@
 
 mod harness;
 mod model;
+mod opening;
 mod operations;
 mod recovery;
 mod space;
