@@ -1,12 +1,17 @@
 //! What a process is told: one TOML file, each key also a flag of `evenkeel serve`. Unknown keys are refused.
 
 use crate::error::{ServeError, error};
+use evenkeel_api::{parse_size, show_size};
+use evenkeel_store::{JOURNAL_BYTES_MAX, JOURNAL_BYTES_MIN};
+use evenkeel_types::geometry::REGION_BYTES;
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Servers that one process may run.
 pub const SERVERS_PER_PROCESS_MAX: usize = 16;
+/// Smallest store, in bytes.
+pub const STORE_BYTES_MIN: u64 = 256 << 20;
 
 /// Configuration of one process: one or more servers of a group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -127,6 +132,38 @@ pub struct CapacityConfig {
     pub enforce: bool,
 }
 
+impl ServerConfig {
+    /// Sizes are what a store and a journal can have.
+    fn check_sizes(&self) -> Result<(), ServeError> {
+        let bytes_of = |what: &str, text: &Option<String>| match text {
+            None => Ok(None),
+            Some(text) => {
+                let bytes = parse_size(text).map_err(|e| error(format!("{what} of {}: {e}", self.name)))?;
+                Ok(Some((bytes, text.clone())))
+            }
+        };
+        if let Some((bytes, text)) = bytes_of("size", &self.size)?
+            && bytes < STORE_BYTES_MIN
+        {
+            let least = show_size(STORE_BYTES_MIN);
+            return Err(error(format!("size of {} '{text}': a store has at least {least}", self.name)));
+        }
+        if let Some((bytes, text)) = bytes_of("journal", &self.journal)? {
+            let grain = u64::from(REGION_BYTES);
+            if !(JOURNAL_BYTES_MIN..=JOURNAL_BYTES_MAX).contains(&bytes) || !bytes.is_multiple_of(grain) {
+                return Err(error(format!(
+                    "journal of {} '{text}': must be {} to {} in steps of {}",
+                    self.name,
+                    show_size(JOURNAL_BYTES_MIN),
+                    show_size(JOURNAL_BYTES_MAX),
+                    show_size(grain)
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
 fn default_group() -> String {
     "evenkeel".to_owned()
 }
@@ -156,7 +193,7 @@ impl ServeConfig {
         let text = std::fs::read_to_string(path)
             .map_err(|e| error(format!("configuration '{}': {e}; name an existing file", path.display())))?;
         let config: Self = toml::from_str(&text).map_err(|e| {
-            let line = e.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+            let line = e.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
             error(format!(
                 "configuration '{}' line {line}: {}",
                 path.display(),
@@ -226,6 +263,16 @@ impl ServeConfig {
                 self.api
             )));
         }
+        if self.api.port() == 0 {
+            return Err(error(format!("api '{}': port 0 is none, name the port to listen on", self.api)));
+        }
+        for (what, weight) in
+            [("storage_weight", self.balance.storage_weight), ("server_weight", self.balance.server_weight)]
+        {
+            if !weight.is_finite() || weight < 0.0 {
+                return Err(error(format!("balance.{what} {weight}: must be a number from 0 on")));
+            }
+        }
         if self.servers.is_empty() || self.servers.len() > SERVERS_PER_PROCESS_MAX {
             return Err(error(format!(
                 "{} servers: one process runs 1 to {SERVERS_PER_PROCESS_MAX}",
@@ -239,6 +286,12 @@ impl ServeConfig {
                 return Err(error(format!("server name '{}': given twice", server.name)));
             }
             for (address, what) in [(server.portal, "portal"), (server.peer, "peer")] {
+                if address.port() == 0 {
+                    return Err(error(format!(
+                        "{what} of {} '{address}': port 0 is none, name the port to listen on",
+                        server.name
+                    )));
+                }
                 if let Some((_, other)) = taken.iter().find(|(a, _)| *a == address) {
                     return Err(error(format!(
                         "{what} of {} '{address}': already the address of {other}",
@@ -247,11 +300,9 @@ impl ServeConfig {
                 }
                 taken.push((address, format!("{what} of {}", server.name)));
             }
-            for (what, value) in [("size", &server.size), ("journal", &server.journal)] {
-                if let Some(text) = value {
-                    evenkeel_api::parse_size(text)
-                        .map_err(|e| error(format!("{what} of {}: {e}", server.name)))?;
-                }
+            server.check_sizes()?;
+            if server.domain.as_ref().is_some_and(String::is_empty) {
+                return Err(error(format!("domain of {} '': give it a name or leave it out", server.name)));
             }
             if let Some(capacity) = &server.capacity {
                 let figures = [
@@ -262,7 +313,7 @@ impl ServeConfig {
                 ];
                 if figures.iter().any(|figure| !figure.is_finite() || *figure <= 0.0) {
                     return Err(error(format!(
-                        "capacity of {}: every figure must be above zero",
+                        "capacity of {} {figures:?}: every figure must be above zero",
                         server.name
                     )));
                 }
@@ -318,7 +369,9 @@ mod tests {
     #[test]
     fn an_unknown_key_is_refused_with_its_name_and_line() {
         let error = load(&format!("colour = 1\n{FILE}")).unwrap_err();
-        assert!(error.contains("colour") && error.contains("line 1"), "{error}");
+        assert!(error.contains("colour") && error.contains("line 1:"), "{error}");
+        let error = load(&FILE.replace("[server.capacity]", "shade = 1\n[server.capacity]")).unwrap_err();
+        assert!(error.contains("shade") && error.contains("line 7:"), "{error}");
     }
 
     #[test]
@@ -327,7 +380,15 @@ mod tests {
             ("\"s1\"", "\"S 1\"", "'S 1'"),
             ("127.0.0.1:7260", "127.0.0.1:3260", "already the address"),
             ("= 1000", "= -1", "above zero"),
+            ("127.0.0.1:7260", "127.0.0.1:0", "port 0"),
             ("[server.capacity]", "size = \"many\"\n[server.capacity]", "'many'"),
+            ("[server.capacity]", "size = \"1MiB\"\n[server.capacity]", "'1MiB'"),
+            ("[server.capacity]", "journal = \"1GiB1\"\n[server.capacity]", "'1GiB1'"),
+            ("[server.capacity]", "journal = \"17GiB\"\n[server.capacity]", "'17GiB'"),
+            ("[server.capacity]", "journal = \"1025KiB\"\n[server.capacity]", "'1025KiB'"),
+            ("[server.capacity]", "domain = \"\"\n[server.capacity]", "domain of s1"),
+            ("data =", "balance = { storage_weight = -1.0 }\ndata =", "storage_weight -1"),
+            ("data =", "balance = { server_weight = nan }\ndata =", "server_weight NaN"),
             ("data =", "api = \"0.0.0.0:8260\"\ndata =", "loopback"),
         ] {
             let error = load(&FILE.replace(from, to)).unwrap_err();

@@ -10,6 +10,11 @@ use evenkeel_types::{Incarnation, ServerId};
 /// Attempts at a change that others make at the same time.
 const ATTEMPTS_MAX: usize = 32;
 
+/// How a store names its group: the name is for people, the number tells two groups of one name apart.
+pub(crate) fn group_on_disk(name: &str, id: u64) -> String {
+    format!("{name}#{id:016x}")
+}
+
 /// The directory as it is now.
 pub(crate) fn read(directory: &dyn Directory, keys: &Keyspace) -> Result<View, ServeError> {
     let snapshot = directory

@@ -9,7 +9,7 @@ use crate::error::{ServeError, error};
 use crate::http::{self, Group};
 use crate::membership;
 use crate::names::TargetNames;
-use crate::server::{self, Launch};
+use crate::server::{self, Launch, Launched};
 use evenkeel_meta::{Directory, EmbeddedDirectory, Keyspace};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -65,8 +65,7 @@ pub fn start(config: ServeConfig) -> Result<Running, ServeError> {
     check_same_servers(&*directory, &keys, &config)?;
     let group_id = membership::begin_group(&*directory, &keys, &config.group)?;
     let names = TargetNames::new(&config.iqn_prefix, &config.group);
-    let mut servers = Vec::new();
-    let mut threads = Vec::new();
+    let mut launched = Vec::new();
     for (server, (portal, peer)) in config.servers.iter().zip(sockets) {
         let (asks, asked) = mpsc::channel(ASKS_MAX);
         let launch = Launch {
@@ -80,8 +79,15 @@ pub fn start(config: ServeConfig) -> Result<Running, ServeError> {
             peer,
             asked,
         };
-        let (thread, actor) = server::launch(launch)?;
-        servers.push(ServerHandle { name: server.name.clone(), id: actor.server, actor, asks });
+        launched.push((server.name.clone(), asks, server::launch(launch)?));
+    }
+    // All stores are open: none of the servers does anything before it is sure that they all start.
+    let mut servers = Vec::new();
+    let mut threads = Vec::new();
+    for (name, asks, Launched { thread, actor, begin }) in launched {
+        // A thread that is gone is noticed when its end is waited for.
+        let _ = begin.send(());
+        servers.push(ServerHandle { name, id: actor.server, actor, asks });
         threads.push(thread);
     }
     let group = Arc::new(Group { config, keys, names, directory, servers });
@@ -163,7 +169,14 @@ fn make_folder(data: &Path) -> Result<(), ServeError> {
     match std::fs::create_dir(data) {
         Ok(()) => Ok(()),
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && data.is_dir() => Ok(()),
-        Err(e) => Err(error(format!("data folder '{}': {e}; make its parent first", data.display()))),
+        Err(e) => {
+            let what_to_do = match e.kind() {
+                std::io::ErrorKind::NotFound => "make its parent first",
+                std::io::ErrorKind::AlreadyExists => "it is no folder, name another",
+                _ => "name a folder that can be made or used",
+            };
+            Err(error(format!("data folder '{}': {e}; {what_to_do}", data.display())))
+        }
     }
 }
 

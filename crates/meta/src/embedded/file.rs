@@ -31,7 +31,7 @@ const LEASES: TableDefinition<'_, u64, u64> = TableDefinition::new("leases");
 #[derive(Debug, Snafu)]
 pub enum OpenError {
     /// Another process has it open.
-    #[snafu(display("{}: the directory is in use by another process", path.display()))]
+    #[snafu(display("{}: the directory is in use by another process; stop that process first", path.display()))]
     InUse {
         /// The file.
         path: PathBuf,

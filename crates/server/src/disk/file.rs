@@ -34,6 +34,7 @@ pub(crate) struct DiskFile {
     len: u64,
     direct: bool,
     in_memory: bool,
+    made: bool,
 }
 
 impl DiskFile {
@@ -81,12 +82,14 @@ impl DiskFile {
             rustix::fs::fcntl_setfl(&fd, plain).map_err(|e| wrong("set up", e))?;
         }
         let file = File::from(fd);
+        let mut made = false;
         let len = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => match (stat.st_size.unsigned_abs(), options.create) {
                 (0, Some(size)) => {
                     file.set_len(size).map_err(|e| {
                         error(format!("store '{shown}': cannot make it {size} bytes long: {e}"))
                     })?;
+                    made = true;
                     size
                 }
                 (len, _) => len,
@@ -97,7 +100,15 @@ impl DiskFile {
             }
             _ => return Err(error(format!("store '{shown}': neither a file nor a block device"))),
         };
-        Ok(Self { file, len, direct, in_memory })
+        Ok(Self { file, len, direct, in_memory, made })
+    }
+
+    /// Takes a file away again that this opening made: nothing came of it, and the next start may want another size.
+    pub(crate) fn unmake(&self, path: &Path) {
+        if self.made {
+            // One that stays does no harm but to keep its size.
+            let _ = std::fs::remove_file(path);
+        }
     }
 
     /// Whether the page cache is bypassed.

@@ -57,12 +57,21 @@ pub(crate) struct Launch {
     pub(crate) asked: mpsc::Receiver<Ask>,
 }
 
+/// A server whose store is open and whose start is recorded. It ends without having served if `begin` is dropped.
+pub(crate) struct Launched {
+    pub(crate) thread: JoinHandle<Result<(), ServeError>>,
+    pub(crate) actor: Actor,
+    /// Lets it serve.
+    pub(crate) begin: std::sync::mpsc::Sender<()>,
+}
+
 /// Starts a server on a thread of its own; returns once its store is open and its start recorded.
 ///
 /// # Errors
 /// One line: what is wrong with its store or its place in the group.
-pub(crate) fn launch(launch: Launch) -> Result<(JoinHandle<Result<(), ServeError>>, Actor), ServeError> {
+pub(crate) fn launch(launch: Launch) -> Result<Launched, ServeError> {
     let (ready, started) = std::sync::mpsc::channel();
+    let (begin, begun) = std::sync::mpsc::channel();
     let name = launch.server.name.clone();
     let thread = std::thread::Builder::new()
         .name(name.clone())
@@ -75,11 +84,14 @@ pub(crate) fn launch(launch: Launch) -> Result<(JoinHandle<Result<(), ServeError
                 }
             };
             let _ = ready.send(Ok(opened.actor));
-            run(launch, opened)
+            match begun.recv() {
+                Ok(()) => run(launch, opened),
+                Err(_) => Ok(()),
+            }
         })
         .map_err(|e| error(format!("server '{name}': no thread: {e}")))?;
     let actor = started.recv().map_err(|_| error(format!("server '{name}' ended while it started")))??;
-    Ok((thread, actor))
+    Ok(Launched { thread, actor, begin })
 }
 
 fn run(launch: Launch, opened: Opened) -> Result<(), ServeError> {
@@ -90,6 +102,7 @@ fn run(launch: Launch, opened: Opened) -> Result<(), ServeError> {
 
 async fn serve(launch: Launch, opened: Opened) -> Result<(), ServeError> {
     let name = launch.server.name.clone();
+    opened.log(&name);
     let wrong = |e: std::io::Error| error(format!("server '{name}': {e}"));
     let portal = tokio::net::TcpListener::from_std(launch.portal).map_err(wrong)?;
     let peer = tokio::net::TcpListener::from_std(launch.peer).map_err(wrong)?;

@@ -1,7 +1,7 @@
 //! Opening a server's store and entering its start in the directory.
 
 use super::Launch;
-use crate::config::CapacityConfig;
+use crate::config::{CapacityConfig, STORE_BYTES_MIN};
 use crate::disk::{DiskFile, DiskFileOptions};
 use crate::entropy::random_u64;
 use crate::error::{ServeError, error};
@@ -9,15 +9,14 @@ use crate::membership;
 use crate::probe;
 use evenkeel_meta::change::Actor;
 use evenkeel_meta::records::{ServerCapacity, ServerRecord};
-use evenkeel_store::{Disk, DiskError, FormatOptions, OpenOptions, Store};
+use evenkeel_store::{Disk, DiskError, FormatOptions, OpenOptions, OpenReport, Store};
 use evenkeel_types::{AlignedBuf, Incarnation, ServerId};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Stores are made in whole multiples of this, in bytes.
 const STORE_GRAIN: u64 = 64 << 20;
-/// Smallest store, in bytes.
-const STORE_BYTES_MIN: u64 = 256 << 20;
 /// Smallest and largest journal by default, in bytes.
 const JOURNAL_BYTES: (u64, u64) = (64 << 20, 1 << 30);
 
@@ -31,6 +30,29 @@ pub(super) struct Opened {
     pub(super) actor: Actor,
     pub(super) capacity: CapacityConfig,
     pub(super) direct: bool,
+    path: PathBuf,
+    formatted: bool,
+    took: Duration,
+    report: OpenReport,
+}
+
+impl Opened {
+    /// Says how the opening went. Not before all servers of the process are open: a start that is refused says why in
+    /// one line, and nothing else.
+    pub(super) fn log(&self, server: &str) {
+        if self.formatted {
+            tracing::info!(server, "made its store '{}'", self.path.display());
+        }
+        if self.report.superblock_mended {
+            tracing::warn!(server, "mended a damaged copy of the superblock of '{}'", self.path.display());
+        }
+        tracing::info!(
+            server,
+            "store open after {:.1} ms: {} records of the journal replayed",
+            self.took.as_secs_f64() * 1e3,
+            self.report.records_replayed
+        );
+    }
 }
 
 /// Opens the store, formatting it at the server's first start, and records the start.
@@ -41,52 +63,78 @@ pub(super) fn open(launch: &Launch) -> Result<Opened, ServeError> {
         let folder = launch.config.folder(server);
         std::fs::create_dir_all(&folder).map_err(|e| error(format!("folder '{}': {e}", folder.display())))?;
     }
-    let size = match &server.size {
-        Some(text) => evenkeel_api::parse_size(text).map_err(error)?,
-        None => default_size(&path, launch.config.servers.len())?,
-    };
-    if size < STORE_BYTES_MIN {
-        return Err(error(format!("size of {}: a store has at least 256MiB, not {size} bytes", server.name)));
+    let known = known_incarnation(launch)?;
+    let new = known == Incarnation(0);
+    if !new && !path.exists() {
+        return Err(error(format!(
+            "store '{}': is missing, and {} was started with it {} times: mount or restore it",
+            path.display(),
+            server.name,
+            known.0
+        )));
     }
-    let create = Some(size / STORE_GRAIN * STORE_GRAIN);
+    let create = if new { Some(size_to_make(launch, &path)?) } else { None };
     let options = DiskFileOptions { create, direct: launch.config.disk.direct, lock: true, read_only: false };
     let file = DiskFile::open(&path, &options)?;
     let wrong = |e: evenkeel_store::StoreFault| error(format!("store '{}': {e}", path.display()));
-    let (id, known) = register(launch, &file)?;
-    // The name is for people; the number tells two groups of one name apart.
-    let group = format!("{}#{:016x}", launch.config.group, launch.group_id);
+    let id = register(launch, &file)?;
+    let group = membership::group_on_disk(&launch.config.group, launch.group_id);
     let mut disk = &file;
-    if known == Incarnation(0)
-        && is_blank(&file).map_err(|e| error(format!("store '{}': {e}", path.display())))?
-    {
-        let random = || random_u64().map_err(|e| error(format!("no random numbers: {e}")));
-        let store_id = u128::from(random()?) << 64 | u128::from(random()?);
-        let mut format = FormatOptions::new(store_id, group.clone(), id, disk.len());
-        format.journal_bytes = match &server.journal {
-            Some(text) => evenkeel_api::parse_size(text).map_err(error)?,
-            None => format.journal_bytes.min((disk.len() / 32).clamp(JOURNAL_BYTES.0, JOURNAL_BYTES.1)),
-        };
-        tracing::info!(server = %server.name, "formats its store '{}'", path.display());
-        Store::format(&mut disk, &format).map_err(wrong)?;
+    let blank = new && is_blank(&file).map_err(|e| error(format!("store '{}': {e}", path.display())))?;
+    if blank {
+        format(launch, &file, group.clone(), id).inspect_err(|_| file.unmake(&path))?;
     }
-    let began = std::time::Instant::now();
-    let (store, report) = Store::open(&mut disk, &OpenOptions::new(group, id)).map_err(wrong)?;
+    let began = Instant::now();
+    let options = OpenOptions { incarnation_min: known, ..OpenOptions::new(group, id) };
+    let (store, report) = Store::open(&mut disk, &options).map_err(wrong)?;
+    let took = began.elapsed();
     let incarnation = report.incarnation;
-    tracing::info!(
-        server = %server.name,
-        "store open after {:.1} ms: {} records of the journal replayed",
-        began.elapsed().as_secs_f64() * 1e3,
-        report.records_replayed
-    );
     let actor = membership::start(&*launch.directory, &launch.keys, id, incarnation)?;
     let capacity = match server.capacity {
         Some(capacity) => capacity,
         None => probe::capacity(&file, &path, launch.config.servers.len()),
     };
-    Ok(Opened { store, direct: file.is_direct(), file: Arc::new(file), actor, capacity })
+    let direct = file.is_direct();
+    Ok(Opened { store, file: Arc::new(file), actor, capacity, direct, path, formatted: blank, took, report })
 }
 
-fn register(launch: &Launch, file: &DiskFile) -> Result<(ServerId, Incarnation), ServeError> {
+/// The incarnation that the directory knows the server in; 0 before its first start.
+fn known_incarnation(launch: &Launch) -> Result<Incarnation, ServeError> {
+    let view = membership::read(&*launch.directory, &launch.keys)?;
+    let member = view.server_named(&launch.server.name).and_then(|id| view.member(id));
+    Ok(member.map_or(Incarnation(0), |kept| kept.record.incarnation))
+}
+
+/// How large a store is made that does not exist.
+fn size_to_make(launch: &Launch, path: &Path) -> Result<u64, ServeError> {
+    let size = match &launch.server.size {
+        Some(text) => evenkeel_api::parse_size(text).map_err(error)?,
+        None => default_size(path, launch.config.servers.len())?,
+    };
+    if size < STORE_BYTES_MIN {
+        return Err(error(format!(
+            "store '{}': {size} bytes are this server's part of the free space, a store has at least {}; make room",
+            path.display(),
+            evenkeel_api::show_size(STORE_BYTES_MIN)
+        )));
+    }
+    Ok(size / STORE_GRAIN * STORE_GRAIN)
+}
+
+fn format(launch: &Launch, file: &DiskFile, group: String, id: ServerId) -> Result<(), ServeError> {
+    let random = || random_u64().map_err(|e| error(format!("no random numbers: {e}")));
+    let store_id = u128::from(random()?) << 64 | u128::from(random()?);
+    let mut disk = file;
+    let mut format = FormatOptions::new(store_id, group, id, disk.len());
+    format.journal_bytes = match &launch.server.journal {
+        Some(text) => evenkeel_api::parse_size(text).map_err(error)?,
+        None => format.journal_bytes.min((disk.len() / 32).clamp(JOURNAL_BYTES.0, JOURNAL_BYTES.1)),
+    };
+    let path = launch.config.store_path(&launch.server);
+    Store::format(&mut disk, &format).map_err(|e| error(format!("store '{}': {e}", path.display())))
+}
+
+fn register(launch: &Launch, file: &DiskFile) -> Result<ServerId, ServeError> {
     let server = &launch.server;
     let declared = server.capacity;
     let record = ServerRecord {
@@ -104,10 +152,7 @@ fn register(launch: &Launch, file: &DiskFile) -> Result<(ServerId, Incarnation),
         },
         store_id: 0,
     };
-    let id = membership::register(&*launch.directory, &launch.keys, &record)?;
-    let view = membership::read(&*launch.directory, &launch.keys)?;
-    let known = view.member(id).map_or(Incarnation(0), |kept| kept.record.incarnation);
-    Ok((id, known))
+    membership::register(&*launch.directory, &launch.keys, &record)
 }
 
 /// Whether nothing was ever written where a store begins: only then is a store made.
