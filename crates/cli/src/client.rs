@@ -34,8 +34,13 @@ impl Client {
             Some(_) => String::new(),
         };
         let base = base.trim_end_matches('/').to_owned();
-        let good =
-            |uri: Uri| uri.scheme_str() == Some("http") && uri.host() != Some("") && uri.query().is_none();
+        let good = |uri: Uri| {
+            let authority = uri.authority().map_or("", |authority| authority.as_str());
+            // Of `[::1]:8260` as of `localhost:8260`.
+            let names_port = authority.rsplit(']').next().is_some_and(|rest| rest.contains(':'));
+            let port_ok = !names_port || uri.port_u16().is_some_and(|port| port > 0);
+            uri.scheme_str() == Some("http") && uri.host() != Some("") && port_ok && uri.query().is_none()
+        };
         if !base.parse().is_ok_and(good) {
             let line = format!("API address '{url}': write http://HOST:PORT, for example {DEFAULT_API}");
             return Err(Failure::new(Exit::Usage, line));

@@ -4,6 +4,7 @@ use super::Group;
 use super::reply::{Reply, unavailable};
 use crate::ask::Ask;
 use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Query, State};
 use evenkeel_api::{Balancing, LoadTable};
 use serde::Deserialize;
@@ -15,7 +16,11 @@ pub(super) struct OfServer {
     pub(super) server: Option<String>,
 }
 
-pub(super) async fn show(State(group): State<Arc<Group>>, Query(of): Query<OfServer>) -> Reply<LoadTable> {
+pub(super) async fn show(
+    State(group): State<Arc<Group>>,
+    of: Result<Query<OfServer>, QueryRejection>,
+) -> Reply<LoadTable> {
+    let Query(of) = of?;
     let server = group.server(of.server.as_deref())?;
     server
         .ask(Ask::Load)
@@ -27,8 +32,9 @@ pub(super) async fn show(State(group): State<Arc<Group>>, Query(of): Query<OfSer
 /// Turns balancing on or off on all servers of this process, until they start anew.
 pub(super) async fn enable(
     State(group): State<Arc<Group>>,
-    Json(balancing): Json<Balancing>,
+    balancing: Result<Json<Balancing>, JsonRejection>,
 ) -> Reply<Balancing> {
+    let Json(balancing) = balancing?;
     for server in &group.servers {
         let answer = server.ask(|answer| Ask::EnableBalancing(balancing.enabled, answer)).await;
         answer.ok_or_else(|| unavailable(format!("server '{}' does not answer", server.name)))?;

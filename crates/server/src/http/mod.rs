@@ -53,5 +53,6 @@ pub(crate) fn router(group: Arc<Group>) -> Router {
         .route("/v1/moves/{id}", get(moves::explain))
         .route("/v1/balancing", put(load::enable))
         .fallback(reply::no_such_path)
+        .method_not_allowed_fallback(reply::no_such_method)
         .with_state(group)
 }

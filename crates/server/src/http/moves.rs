@@ -1,9 +1,10 @@
 //! `GET` and `POST /v1/moves`, `GET /v1/moves/ID`.
 
 use super::Group;
-use super::reply::{Failure, Reply, conflict, not_found, unavailable};
+use super::reply::{Failure, Reply, conflict, no_such_volume, not_found, unavailable};
 use crate::ask::{Ask, MoveAsk, Progress};
 use axum::Json;
+use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State};
 use evenkeel_api::{MoveRequest, MoveRow, MoveState, MovesTable};
 use evenkeel_balance::MoveReason;
@@ -62,17 +63,18 @@ const fn add(mut sum: MovesTable, table: &MovesTable) -> MovesTable {
 /// Starts a move at the extent's owner: it is the one that may.
 pub(super) async fn start(
     State(group): State<Arc<Group>>,
-    Json(request): Json<MoveRequest>,
+    request: Result<Json<MoveRequest>, JsonRejection>,
 ) -> Reply<MoveRow> {
+    let Json(request) = request?;
     let (volume, extent) = (&request.volume, request.extent);
     let first = group.server(None)?;
     let table = first.ask(|answer| Ask::Route(volume.clone(), answer)).await;
     let table = table.ok_or_else(|| unavailable(format!("server '{}' does not answer", first.name)))?;
-    let table = table.ok_or_else(|| not_found(format!("volume '{volume}': does not exist")))?;
+    let table = table.ok_or_else(|| no_such_volume(volume))?;
     let row = table.extents.get(extent as usize).ok_or_else(|| {
         not_found(format!(
-            "extent {extent} of '{volume}': beyond its end, it has {} extents",
-            table.extents.len()
+            "extent {extent} of '{volume}': beyond its end, name one from 0 to {}",
+            table.extents.len().saturating_sub(1)
         ))
     })?;
     let owner = group.server(Some(&row.owner))?;
@@ -83,11 +85,15 @@ pub(super) async fn start(
     group.begun(volume, extent, &request.to).await
 }
 
-pub(super) async fn explain(State(group): State<Arc<Group>>, Path(id): Path<u64>) -> Reply<MoveRow> {
+pub(super) async fn explain(
+    State(group): State<Arc<Group>>,
+    id: Result<Path<u64>, PathRejection>,
+) -> Reply<MoveRow> {
+    let Path(id) = id?;
     let view = group.view().await?;
     let found = group.records().await?.into_iter().find(|(known, _)| known.0 == id);
-    let (id, record) =
-        found.ok_or_else(|| not_found(format!("move {id}: not known; `moves` lists those that are")))?;
+    let (id, record) = found
+        .ok_or_else(|| not_found(format!("move {id}: not known; 'evenkeel moves' lists those that are")))?;
     Ok(Json(group.row(&view, id, &record).await))
 }
 

@@ -1,7 +1,8 @@
 //! Answers of the API: JSON with a status, errors as one line.
 
 use axum::Json;
-use axum::http::{StatusCode, Uri};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use evenkeel_api::ApiError;
 use evenkeel_meta::DirectoryError;
@@ -24,6 +25,18 @@ impl From<DirectoryError> for Failure {
     }
 }
 
+/// What is no request of the API's is refused as everything else is: with a reason in one line of JSON.
+macro_rules! refuse_rejected {
+    ($($rejection:ty),*) => {$(
+        impl From<$rejection> for Failure {
+            fn from(rejection: $rejection) -> Self {
+                Self(rejection.status(), rejection.body_text())
+            }
+        }
+    )*};
+}
+refuse_rejected!(JsonRejection, PathRejection, QueryRejection);
+
 pub(super) fn not_found(line: impl Into<String>) -> Failure {
     Failure(StatusCode::NOT_FOUND, line.into())
 }
@@ -42,4 +55,12 @@ pub(super) fn unavailable(line: impl Into<String>) -> Failure {
 
 pub(super) async fn no_such_path(uri: Uri) -> Failure {
     not_found(format!("'{}': no such path in this API", uri.path()))
+}
+
+pub(super) async fn no_such_method(method: Method, uri: Uri) -> Failure {
+    Failure(StatusCode::METHOD_NOT_ALLOWED, format!("'{}' does not take {method}", uri.path()))
+}
+
+pub(super) fn no_such_volume(name: &str) -> Failure {
+    not_found(format!("volume '{name}': does not exist; 'evenkeel volume list' shows those that do"))
 }

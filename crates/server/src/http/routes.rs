@@ -2,10 +2,11 @@
 
 use super::Group;
 use super::load::OfServer;
-use super::reply::{Failure, Reply, not_found, unavailable};
+use super::reply::{Failure, Reply, no_such_volume, unavailable};
 use crate::ask::Ask;
 use crate::verify::{Inventories, verify as compare};
 use axum::Json;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use evenkeel_api::{Finding, RouteTable, VerifyReport};
 use std::collections::BTreeSet;
@@ -20,12 +21,13 @@ const ROUND_EVERY: Duration = Duration::from_millis(250);
 pub(super) async fn show(
     State(group): State<Arc<Group>>,
     Path(volume): Path<String>,
-    Query(of): Query<OfServer>,
+    of: Result<Query<OfServer>, QueryRejection>,
 ) -> Reply<RouteTable> {
+    let Query(of) = of?;
     let server = group.server(of.server.as_deref())?;
     let table = server.ask(|answer| Ask::Route(volume.clone(), answer)).await;
     let table = table.ok_or_else(|| unavailable(format!("server '{}' does not answer", server.name)))?;
-    table.map(Json).ok_or_else(|| not_found(format!("volume '{volume}': does not exist")))
+    table.map(Json).ok_or_else(|| no_such_volume(&volume))
 }
 
 /// Asks every server what its store holds, and compares with the directory.
@@ -34,10 +36,7 @@ pub(super) async fn verify(
     Path(volume): Path<String>,
 ) -> Reply<VerifyReport> {
     let view = group.view().await?;
-    let id = view
-        .volume_named(&volume)
-        .ok_or_else(|| not_found(format!("volume '{volume}': does not exist")))?
-        .record;
+    let id = view.volume_named(&volume).ok_or_else(|| no_such_volume(&volume))?.record;
     let mut lasting: Option<Vec<Finding>> = None;
     let (mut extents, mut records) = (0, 0);
     for round in 0..ROUNDS {

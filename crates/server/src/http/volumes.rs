@@ -1,11 +1,12 @@
 //! `GET` and `POST /v1/volumes`, `GET` and `DELETE /v1/volumes/NAME`.
 
 use super::Group;
-use super::reply::{Failure, Reply, bad_request, conflict, not_found, unavailable};
+use super::reply::{Failure, Reply, bad_request, conflict, no_such_volume, unavailable};
 use crate::ask::Ask;
 use crate::clock::wall_ms;
 use crate::entropy::random_u64;
 use axum::Json;
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use evenkeel_api::{CreateVolume, Volume, VolumesTable};
@@ -30,12 +31,16 @@ pub(super) async fn list(State(group): State<Arc<Group>>) -> Reply<VolumesTable>
 
 pub(super) async fn show(State(group): State<Arc<Group>>, Path(name): Path<String>) -> Reply<Volume> {
     let view = group.view().await?;
-    let id = view.volume_named(&name).ok_or_else(|| no_such(&name))?.record;
+    let id = view.volume_named(&name).ok_or_else(|| no_such_volume(&name))?.record;
     let used = group.used_bytes().await;
     Ok(Json(group.describe(&view, id, &used)))
 }
 
-pub(super) async fn create(State(group): State<Arc<Group>>, Json(new): Json<CreateVolume>) -> Reply<Volume> {
+pub(super) async fn create(
+    State(group): State<Arc<Group>>,
+    new: Result<Json<CreateVolume>, JsonRejection>,
+) -> Reply<Volume> {
+    let Json(new) = new?;
     check_volume_name(&new.name).map_err(|e| bad_request(e.to_string()))?;
     let size = new.size_bytes;
     if size == 0 || size > VOLUME_BYTES_MAX || !size.is_multiple_of(u64::from(BLOCK_BYTES)) {
@@ -72,15 +77,11 @@ pub(super) async fn delete(
 ) -> Result<StatusCode, Failure> {
     group
         .change(|view, actor| {
-            let id = view.volume_named(&name).ok_or_else(|| no_such(&name))?.record;
+            let id = view.volume_named(&name).ok_or_else(|| no_such_volume(&name))?.record;
             Ok(((), change::delete_volume(view, actor, id, wall_ms()).map_err(failed)?))
         })
         .await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn no_such(name: &str) -> Failure {
-    not_found(format!("volume '{name}': does not exist"))
 }
 
 fn failed(e: ChangeError) -> Failure {

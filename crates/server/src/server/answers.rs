@@ -207,7 +207,10 @@ fn start_move(core: &Core, ask: &MoveAsk) -> Result<(), String> {
     let found = core.with_view(|view| {
         let volume = view.volume_named(&ask.volume).ok_or("the volume does not exist")?.record;
         let extent = ExtentId { volume, index: ask.extent };
-        let to = view.server_named(&ask.to).ok_or_else(|| format!("there is no server '{}'", ask.to))?;
+        let to = view.server_named(&ask.to).ok_or_else(|| {
+            let known: Vec<&str> = view.servers().map(|(_, kept)| kept.record.name.as_str()).collect();
+            format!("there is no server '{}', the servers are {}", ask.to, known.join(", "))
+        })?;
         let route = view.route(extent).ok_or("it has no route")?;
         if let Some(intent) = route.intent {
             return Err(format!("it is being moved to {}", name(view, intent.to)));

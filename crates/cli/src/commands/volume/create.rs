@@ -12,7 +12,7 @@ pub(crate) struct Flags {
     #[arg(value_parser = name_parser())]
     name: String,
     /// Its size, for example 10GiB (1G = 1GiB = 2^30 bytes); a multiple of 4096 bytes.
-    #[arg(long, value_parser = parse_size)]
+    #[arg(long, value_parser = parse_size, allow_hyphen_values = true)]
     size: u64,
     /// Initiator name that may log in, or `any`; may be given several times. Nobody may log in without it.
     #[arg(long, value_name = "IQN|any", value_delimiter = ',', value_parser = name_parser())]
