@@ -72,7 +72,10 @@ fn verify_extent(
             }
         }
     }
-    let claims = |(server, entry): &&(ServerId, &InventoryEntry)| entry.replicas.first() == Some(server);
+    // A record without replicas was made by a write, and only an owner makes one that way.
+    let claims = |(server, entry): &&(ServerId, &InventoryEntry)| {
+        entry.replicas.first().is_none_or(|owner| owner == server)
+    };
     let claimants: Vec<_> = holders.iter().filter(claims).collect();
     if let [(first, _), rest @ ..] = &claimants[..] {
         for (server, entry) in rest {

@@ -109,6 +109,20 @@ fn schema_of_route_verify_with_and_without_findings() {
 }
 
 #[test]
+fn schema_of_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    std::fs::write(&store, vec![0x55; 1 << 20]).unwrap();
+    let checked = run(&format!("check {} -o json", folder.path().display()));
+    assert_eq!(checked.code, 3, "{checked:?}");
+    assert_eq!(
+        shape(&checked.json()),
+        "{extents: int, findings: [{detail: string, kind: string, server: string}], records: int}"
+    );
+    assert_eq!(checked.json()["findings"][0]["kind"], "foreign-superblock");
+}
+
+#[test]
 fn schema_of_move_and_explain() {
     let api = FakeApi::with(&answers::move_in(MoveState::Done));
     assert_schema(&api, "move v1 3 --to s2 --rate 1MiB/s --wait", MOVE);

@@ -164,6 +164,15 @@ fn two_servers_that_both_served_as_owner_are_named() {
     let mut inventories = group.sound();
     inventories.get_mut(&group.home).unwrap().push(group.copy(0, group.home));
     assert_eq!(group.kinds(&inventories), ["orphan-record", "two-owners"]);
+    // Nor does it matter that a record was made by a write, which leaves no list of replicas.
+    for copies in inventories.values_mut() {
+        copies.iter_mut().for_each(|copy| copy.replicas.clear());
+    }
+    assert_eq!(group.kinds(&inventories), ["orphan-record", "two-owners"]);
+    // A copy that the other server made for a move is no claim.
+    let copy = inventories.get_mut(&group.home).unwrap().last_mut().unwrap();
+    copy.replicas = vec![group.away];
+    assert_eq!(group.kinds(&inventories), ["orphan-record"]);
 }
 
 #[test]
