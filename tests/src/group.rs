@@ -16,13 +16,29 @@ pub struct GroupOptions {
     pub flags: Vec<String>,
     /// Where the data lies; absent: a temporary folder.
     pub data: Option<PathBuf>,
+    /// Files or block devices of the stores, one for each server; empty: in the data folder.
+    pub stores: Vec<PathBuf>,
 }
 
 impl GroupOptions {
     /// This many servers, small stores, everything else by default.
     #[must_use]
     pub fn servers(servers: u16) -> Self {
-        Self { servers, flags: vec!["--store-size".into(), "4GiB".into()], data: None }
+        Self { servers, flags: vec!["--store-size".into(), "4GiB".into()], data: None, stores: Vec::new() }
+    }
+
+    /// The same with stores of another size.
+    #[must_use]
+    pub fn store_size(mut self, size: &str) -> Self {
+        size.clone_into(&mut self.flags[1]);
+        self
+    }
+
+    /// The same with stores elsewhere, one for each server: they stand in a configuration file.
+    #[must_use]
+    pub fn stores(mut self, stores: &[PathBuf]) -> Self {
+        self.stores = stores.to_vec();
+        self
     }
 
     /// The same with another flag.
@@ -41,6 +57,8 @@ pub struct Group {
     peer: u16,
     api: u16,
     child: Option<Child>,
+    /// Bytes of the log that earlier starts wrote.
+    logged_before: usize,
 }
 
 impl Group {
@@ -59,6 +77,7 @@ impl Group {
             options,
             folder,
             child: None,
+            logged_before: 0,
         };
         group.spawn();
         group.wait();
@@ -84,6 +103,7 @@ impl Group {
     /// If it runs already, or cannot be started.
     pub fn spawn(&mut self) {
         assert!(self.child.is_none(), "the group runs already");
+        self.logged_before = self.log().len();
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -92,17 +112,68 @@ impl Group {
         let data = self.data();
         std::fs::create_dir_all(&data).expect("the data folder");
         let child = Command::new(Self::program())
-            .args(["serve", "--data", data.to_str().expect("a readable path")])
-            .args(["--servers", &self.options.servers.to_string()])
-            .args(["--portal", &format!("127.0.0.1:{}", self.portal)])
-            .args(["--peer-port", &self.peer.to_string()])
-            .args(["--api", &format!("127.0.0.1:{}", self.api)])
-            .args(&self.options.flags)
+            .args(self.serve_args())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn();
         self.child = Some(child.expect("evenkeel serve starts"));
+    }
+
+    /// Writes a configuration file with the servers' stores; gives the arguments that name it.
+    fn configured_args(&self) -> Vec<String> {
+        let mut file = format!("data = \"{}\"\napi = \"127.0.0.1:{}\"\n", self.data().display(), self.api);
+        for (n, store) in (0u16..).zip(&self.options.stores) {
+            let (portal, peer) = (self.portal + n, self.peer + n);
+            file += &format!("[[server]]\nname = \"s{}\"\nportal = \"127.0.0.1:{portal}\"\n", n + 1);
+            file += &format!("peer = \"127.0.0.1:{peer}\"\nstore = \"{}\"\n", store.display());
+        }
+        let path = self.folder.path().join("evenkeel.toml");
+        std::fs::write(&path, file).expect("the configuration can be written");
+        let path = path.to_str().expect("a readable path").to_owned();
+        ["serve".to_owned(), "--config".to_owned(), path]
+            .into_iter()
+            .chain(self.options.flags.clone())
+            .collect()
+    }
+
+    fn serve_args(&self) -> Vec<String> {
+        if !self.options.stores.is_empty() {
+            return self.configured_args();
+        }
+        let data = self.data();
+        let mut args: Vec<String> = ["serve", "--data", data.to_str().expect("a readable path")]
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        for (flag, value) in [
+            ("--servers", self.options.servers.to_string()),
+            ("--portal", format!("127.0.0.1:{}", self.portal)),
+            ("--peer-port", self.peer.to_string()),
+            ("--api", format!("127.0.0.1:{}", self.api)),
+        ] {
+            args.extend([flag.to_owned(), value]);
+        }
+        args.extend(self.options.flags.iter().cloned());
+        args
+    }
+
+    /// Starts the process of a stopped group, which is expected to end by itself; gives how.
+    ///
+    /// # Panics
+    /// If it does not end.
+    #[must_use]
+    pub fn start_in_vain(&self) -> Ran {
+        assert!(self.child.is_none(), "the group runs already");
+        let (program, args) = (Self::program(), self.serve_args());
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        run_within(Duration::from_secs(60), program.to_str().expect("a readable path"), &args)
+    }
+
+    /// The store of the n-th server, from 1.
+    #[must_use]
+    pub fn store(&self, server: u16) -> PathBuf {
+        self.data().join(format!("s{server}/store"))
     }
 
     /// Waits until the group serves.
@@ -146,6 +217,12 @@ impl Group {
         self.peer + server - 1
     }
 
+    /// The port of the API.
+    #[must_use]
+    pub const fn api_port(&self) -> u16 {
+        self.api
+    }
+
     /// The URL of a volume at the n-th server's portal, as libiscsi and QEMU write it.
     #[must_use]
     pub fn url(&self, server: u16, iqn: &str) -> String {
@@ -174,6 +251,29 @@ impl Group {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
+    /// What the process logged since its last start.
+    #[must_use]
+    pub fn log_since_start(&self) -> String {
+        self.log().split_off(self.logged_before)
+    }
+
+    /// Journal records that the servers replayed at the last start, all together.
+    ///
+    /// # Panics
+    /// If not every server has said.
+    #[must_use]
+    pub fn records_replayed(&self) -> u64 {
+        let log = self.log_since_start();
+        let told = log.lines().filter_map(|line| {
+            let before =
+                line.split(" records of the journal replayed").next().filter(|part| *part != line)?;
+            before.rsplit(' ').next()?.parse::<u64>().ok()
+        });
+        let told: Vec<u64> = told.collect();
+        assert_eq!(told.len(), usize::from(self.options.servers), "{log}");
+        told.iter().sum()
+    }
+
     /// The process number.
     ///
     /// # Panics
@@ -196,9 +296,25 @@ impl Group {
     /// # Panics
     /// If it does not end within 20 s.
     pub fn stop(&mut self) -> (i32, Duration) {
+        self.signal("TERM");
+        self.ended()
+    }
+
+    /// Sends the process a signal.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn signal(&self, name: &str) {
+        let _ = run_within(Duration::from_secs(5), "kill", &["-s", name, &self.pid().to_string()]).ok();
+    }
+
+    /// Waits for the end of a process that was told to end; gives its exit code and how long it took from now on.
+    ///
+    /// # Panics
+    /// If it does not end within 20 s.
+    pub fn ended(&mut self) -> (i32, Duration) {
         let mut child = self.child.take().expect("the group runs");
         let began = Instant::now();
-        let _ = run_within(Duration::from_secs(5), "kill", &["-TERM", &child.id().to_string()]);
         while began.elapsed() < Duration::from_secs(20) {
             match child.try_wait() {
                 Ok(Some(status)) => return (status.code().unwrap_or(-1), began.elapsed()),

@@ -7,9 +7,13 @@
 mod conformance;
 mod group;
 mod image;
+mod initiator;
 mod program;
+mod stopped_store;
 
 pub use conformance::{Outcome, Verdict, conformance_table, conformance_tests, run_conformance};
 pub use group::{Group, GroupOptions};
 pub use image::{compare_files, random_image};
+pub use initiator::{INITIATOR_NAME, Initiator, initiator_config};
 pub use program::{Ran, run, run_within};
+pub use stopped_store::{SUPERBLOCK_COPIES, StoppedStore};

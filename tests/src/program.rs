@@ -26,6 +26,26 @@ impl Ran {
         self
     }
 
+    /// The reason of a refusal: one line on standard error that names everything in `words`, nothing else printed,
+    /// and this exit code.
+    ///
+    /// # Panics
+    /// If it is not so, with everything that was printed.
+    pub fn refusal(&self, code: i32, words: &[&str]) -> &str {
+        assert_eq!(self.code, code, "{self:?}");
+        assert_eq!(self.stdout, "", "{self:?}");
+        let line = self.stderr.strip_prefix("evenkeel: ").and_then(|rest| rest.strip_suffix('\n'));
+        let line = line.unwrap_or_else(|| panic!("not a line of the program's: {self:?}"));
+        assert!(!line.contains('\n'), "more than one line: {self:?}");
+        for word in words {
+            assert!(line.contains(word), "'{word}' is missing in: {line}");
+        }
+        for word in ["panicked", "backtrace", "Err("] {
+            assert!(!line.contains(word), "'{word}' in: {line}");
+        }
+        line
+    }
+
     /// What it printed on standard output, as JSON.
     ///
     /// # Panics
