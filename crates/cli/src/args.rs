@@ -1,8 +1,8 @@
 //! The command line.
 
 use crate::commands::{
-    check, completions, explain, load, move_extent, moves, route, serve, server, session, version, volume,
-    wait,
+    bench, check, completions, explain, load, move_extent, moves, route, serve, server, session, version,
+    volume, wait,
 };
 use crate::output::Format;
 use clap::{Args, Parser, Subcommand};
@@ -63,6 +63,8 @@ pub(crate) enum Command {
     /// iSCSI sessions.
     #[command(subcommand)]
     Session(session::Command),
+    /// Measure any iSCSI target through one session.
+    Bench(bench::Flags),
     /// Check a stopped server's store.
     Check(check::Flags),
     /// Versions of everything that can disagree.

@@ -113,7 +113,7 @@ impl Generator {
                     target_name: Some(options.target.clone()),
                     settings: options.settings.clone(),
                 };
-                let session = Session::open(*address, config)?;
+                let session = Session::open(*address, 0, config)?;
                 seats.push(Seat { portal, session, open: BTreeMap::new(), is_lost: false });
             }
         }

@@ -6,10 +6,12 @@
 //! * [`source`] says which requests are made, by a [`pattern`] of addresses (perhaps by the law of [`zipf`]), and
 //!   [`schedule`] when: in an open loop at a fixed rate whatever the servers do, or in a closed loop as fast as they
 //!   answer.
+//! * [`closed_loop`] is the bare loop that measures a target: one session, a fixed number of open requests.
 //! * [`stamp`] and [`ledger`] judge every block that is read: each carries volume, block and write, and the ledger
 //!   knows which write must be seen.
 //! * [`sample`] and [`histogram`] tell what happened, latencies counted from the planned time of each request.
 
+mod closed_loop;
 mod generator;
 mod histogram;
 mod ledger;
@@ -23,6 +25,7 @@ mod source;
 mod stamp;
 mod zipf;
 
+pub use closed_loop::{Measured, Shape, Until, run as run_closed_loop};
 pub use generator::LoadOptions;
 pub use histogram::Latencies;
 pub use pattern::Pattern;
@@ -30,4 +33,5 @@ pub use random::Random;
 pub use running::Load;
 pub use sample::Sample;
 pub use schedule::{Pacing, Spacing};
+pub use session::Session;
 pub use source::Source;

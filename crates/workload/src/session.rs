@@ -1,11 +1,13 @@
-//! One iSCSI session on a socket that never blocks. The protocol is `evenkeel-iscsi`'s; here are only the socket and
-//! the steps of a login as a host makes them.
+//! One iSCSI session on a socket. The protocol is `evenkeel-iscsi`'s; here are only the socket and the steps of a login
+//! as a host makes them. Nothing blocks but [`Session::exchange`].
 
 use evenkeel_iscsi::initiator::{Command, Connection, Done, Event, InitiatorConfig, RequestId, Transfer};
 use evenkeel_scsi::Status;
 use evenkeel_scsi::initiator::{Capacity, Request, request};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::io::{ErrorKind, IoSlice, Read, Write};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, sendmsg};
+use std::io::IoSlice;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -19,13 +21,17 @@ const SLICES_MAX: usize = 64;
 const ATTENTIONS_MAX: usize = 8;
 /// Receives in a row from one session before others get their turn.
 const RECEIVES_MAX: usize = 16;
+/// How long [`Session::exchange`] waits at most.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A session with a logical unit.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub struct Session {
     socket: TcpStream,
     connection: Connection,
     address: SocketAddr,
+    /// The LUN field of its commands.
+    lun: u64,
     capacity: Capacity,
     /// Why it is no longer open.
     lost: Option<String>,
@@ -40,20 +46,23 @@ pub(crate) enum News {
 }
 
 impl Session {
-    /// Logs in at a portal and asks for the size of LUN 0.
+    /// Logs in at a portal and asks for the size of a logical unit, below 256.
     ///
     /// # Errors
     /// One line with the portal and what it did.
-    pub(crate) fn open(address: SocketAddr, config: InitiatorConfig) -> Result<Self, String> {
+    pub fn open(address: SocketAddr, lun: u8, config: InitiatorConfig) -> Result<Self, String> {
         let wrong = |what: String| format!("portal {address}: {what}");
         let socket = TcpStream::connect_timeout(&address, OPEN_TIMEOUT).map_err(|e| wrong(e.to_string()))?;
         socket
             .set_nodelay(true)
-            .and_then(|()| socket.set_nonblocking(true))
+            .and_then(|()| socket.set_read_timeout(Some(EXCHANGE_TIMEOUT)))
             .map_err(|e| wrong(e.to_string()))?;
         let capacity =
             Capacity { blocks: 0, block_bytes: 512, blocks_per_physical: 1, thin: false, reads_zeros: false };
-        let mut session = Self { socket, connection: Connection::new(config), address, capacity, lost: None };
+        // Peripheral addressing (SAM-5 section 4.7.6): the number is in the second byte.
+        let lun = u64::from(lun) << 48;
+        let connection = Connection::new(config);
+        let mut session = Self { socket, connection, address, lun, capacity, lost: None };
         session.begin(Instant::now() + OPEN_TIMEOUT).map_err(wrong)?;
         Ok(session)
     }
@@ -112,7 +121,7 @@ impl Session {
     }
 
     /// Size of the logical unit in bytes.
-    pub(crate) fn volume_bytes(&self) -> u64 {
+    pub fn volume_bytes(&self) -> u64 {
         self.capacity.bytes().unwrap_or(u64::MAX)
     }
 
@@ -144,7 +153,7 @@ impl Session {
             0 => Transfer::Out(request.data_out.clone().into()),
             len => Transfer::In(len),
         };
-        self.connection.submit(Command { lun: 0, cdb: request.cdb, transfer }).ok()
+        self.connection.submit(Command { lun: self.lun, cdb: request.cdb, transfer }).ok()
     }
 
     /// What the session waits for on its socket.
@@ -158,10 +167,11 @@ impl Session {
         while self.lost.is_none() && self.connection.wants_transmit() {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let used = self.connection.transmit(&mut slices);
-            match (&self.socket).write_vectored(&slices[..used]) {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            match sendmsg(&self.socket, &slices[..used], &mut SendAncillaryBuffer::default(), flags) {
                 Ok(sent) => self.connection.transmitted(sent),
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR) => {}
                 Err(e) => self.lost = Some(e.to_string()),
             }
         }
@@ -170,21 +180,40 @@ impl Session {
     /// Receives what there is.
     pub(crate) fn receive(&mut self) {
         for _ in 0..RECEIVES_MAX {
-            let Some(space) = self.connection.receive_space().filter(|_| self.lost.is_none()) else { return };
-            let wanted = space.len();
-            match (&self.socket).read(space) {
-                Ok(0) => self.lost = Some("the target closed the connection".to_owned()),
-                Ok(received) => {
-                    self.connection.handle_received(received);
-                    if received < wanted {
-                        return;
-                    }
-                }
-                Err(e) if e.kind() == ErrorKind::WouldBlock => return,
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => self.lost = Some(e.to_string()),
+            if !self.receive_once(RecvFlags::DONTWAIT) {
+                return;
             }
         }
+    }
+
+    /// Sends what there is to send, then waits until something comes, for a short time at most: a call of the kernel
+    /// each, as long as the socket takes all.
+    pub(crate) fn exchange(&mut self) {
+        self.send();
+        if self.connection.wants_transmit() {
+            wait(&mut [self.poll_fd()], EXCHANGE_TIMEOUT);
+            self.receive();
+        } else if self.receive_once(RecvFlags::empty()) {
+            self.receive();
+        }
+    }
+
+    /// One receive; true if there may be more.
+    fn receive_once(&mut self, flags: RecvFlags) -> bool {
+        let Some(space) = self.connection.receive_space().filter(|_| self.lost.is_none()) else {
+            return false;
+        };
+        let wanted = space.len();
+        match recv(&self.socket, space, flags) {
+            Ok((0, _)) => self.lost = Some("the target closed the connection".to_owned()),
+            Ok((received, _)) => {
+                self.connection.handle_received(received);
+                return received == wanted;
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(e) => self.lost = Some(e.to_string()),
+        }
+        false
     }
 
     /// What happened.
@@ -204,7 +233,7 @@ impl Session {
     }
 
     /// Logs out, if the session is open and the target answers in time.
-    pub(crate) fn close(mut self) {
+    pub fn close(mut self) {
         if self.lost.is_none() && self.connection.logout().is_ok() {
             let deadline = Instant::now() + LOGOUT_TIMEOUT;
             while self.wait_event(deadline).is_ok_and(|event| !matches!(event, Event::LoggedOut)) {}

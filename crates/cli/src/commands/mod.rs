@@ -1,5 +1,6 @@
 //! One command per file.
 
+pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod explain;
@@ -57,6 +58,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Moves(asking) => moves::run(&context, &context.client(&asking.api)?),
         Command::Explain(asking) => explain::run(&context, &context.client(&asking.api)?, &asking.flags),
         Command::Session(command) => session::run(&context, command),
+        Command::Bench(flags) => bench::run(&context, flags),
         Command::Check(flags) => check::run(&context, flags),
         Command::Version(asking) => version::run(&context, &asking.api, &asking.flags),
         Command::Completions(flags) => completions::run(flags),

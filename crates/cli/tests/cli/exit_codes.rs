@@ -46,6 +46,11 @@ fn a_wrong_command_line_is_2_and_one_line_with_the_value() {
         ("serve --data d --api 0.0.0.0:8260", "0.0.0.0:8260"),
         ("--api http://127.0.0.1:1 serve --data d", "serve --api"),
         ("completions csh", "'csh'"),
+        ("bench --op read", "--target"),
+        ("bench --op read --target iscsi://h/a", "iscsi://HOST:PORT/IQN/LUN"),
+        ("bench --op read --target iscsi://h/a/0 --size 1KiB", "1KiB"),
+        ("bench --op read --target iscsi://h/a/0 --depth 0", "0"),
+        ("bench --op read --target iscsi://h/a/0 --seconds 0", "--seconds 0"),
     ] {
         let run = run(line);
         assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{line}: {run:?}");
@@ -75,6 +80,14 @@ fn nobody_there_is_4_and_says_where() {
         assert_eq!((run.code, run.stdout.as_str()), (4, ""), "{line}");
         assert!(run.failure().contains(&free.to_string()) && run.failure().contains("--api"), "{run:?}");
     }
+}
+
+#[test]
+fn a_target_that_cannot_be_reached_is_4_and_named() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let run = run(&format!("bench --op read --target iscsi://{free}/iqn.a:b/0"));
+    assert_eq!((run.code, run.stdout.as_str()), (4, ""), "{run:?}");
+    assert!(run.failure().contains(&free.to_string()), "{run:?}");
 }
 
 #[test]
