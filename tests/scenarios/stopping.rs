@@ -21,7 +21,7 @@ fn group() -> (Group, String) {
 }
 
 fn block(number: u64) -> Bytes {
-    Bytes::from(vec![number as u8 + 1; 4096])
+    Bytes::from(vec![(number as u8).wrapping_add(1); 4096])
 }
 
 fn write_blocks(initiator: &mut Initiator) {
@@ -86,6 +86,24 @@ fn sigterm_and_sigint_log_sessions_out_and_leave_nothing_to_replay() {
         assert_eq!(group.records_replayed(), 0, "after SIG{signal}:\n{}", group.log());
         assert_written(&group, &iqn, BLOCKS);
     }
+}
+
+#[test]
+fn a_signal_during_the_start_is_not_lost_and_ends_the_process_cleanly() {
+    let mut group = Group::prepare(GroupOptions::servers(4).store_size("256MiB"));
+    group.spawn();
+    let began = Instant::now();
+    // The directory is made first; the stores, which take some time, come after it.
+    while !group.data().join("directory").exists() {
+        assert!(began.elapsed() < ANSWER_WITHIN, "the start does not begin\n{}", group.log());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    group.signal("TERM");
+    let (code, _) = group.ended();
+    assert_eq!(code, 0, "{}", group.log());
+    group.spawn();
+    group.wait();
+    assert_eq!(group.records_replayed(), 0, "{}", group.log());
 }
 
 #[test]

@@ -68,9 +68,21 @@ impl Group {
     /// If it does not.
     #[must_use]
     pub fn start(options: GroupOptions) -> Self {
+        let mut group = Self::prepare(options);
+        group.spawn();
+        group.wait();
+        group
+    }
+
+    /// A group that does not run yet.
+    ///
+    /// # Panics
+    /// If there is no place for it.
+    #[must_use]
+    pub fn prepare(options: GroupOptions) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let ports = free_ports(options.servers * 2 + 1);
-        let mut group = Self {
+        Self {
             portal: ports,
             peer: ports + options.servers,
             api: ports + 2 * options.servers,
@@ -78,10 +90,7 @@ impl Group {
             folder,
             child: None,
             logged_before: 0,
-        };
-        group.spawn();
-        group.wait();
-        group
+        }
     }
 
     /// The program under test.

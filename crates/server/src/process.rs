@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 /// How long the servers get to log their sessions out and make their stores clean.
@@ -37,10 +38,46 @@ pub struct Running {
 /// # Errors
 /// One line: why the servers could not start, or why one of them stopped.
 pub fn serve(config: ServeConfig) -> Result<(), ServeError> {
+    let signals = Signals::catch()?;
     let running = start(config)?;
-    let reason = running.wait_for_signal()?;
+    let reason = signals.wait(|| running.threads.iter().any(JoinHandle::is_finished));
     tracing::info!("{reason}: stopping");
     running.stop()
+}
+
+/// The signals that end a process. One that comes during the start is not lost, and does not cut the start short.
+struct Signals {
+    runtime: tokio::runtime::Runtime,
+    term: Signal,
+    int: Signal,
+}
+
+impl Signals {
+    /// From now on they are noted.
+    fn catch() -> Result<Self, ServeError> {
+        let runtime = small_runtime()?;
+        let wrong = |e: std::io::Error| error(format!("cannot wait for signals: {e}"));
+        let caught = runtime
+            .block_on(async { Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)) });
+        let (term, int) = caught.map_err(wrong)?;
+        Ok(Self { runtime, term, int })
+    }
+
+    /// Blocks until SIGTERM, Ctrl-C, or the end of a server; says which.
+    fn wait(mut self, has_ended: impl Fn() -> bool) -> &'static str {
+        self.runtime.block_on(async {
+            let ended = async {
+                while !has_ended() {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            };
+            tokio::select! {
+                _ = self.term.recv() => "SIGTERM",
+                _ = self.int.recv() => "Ctrl-C",
+                () = ended => "a server ended",
+            }
+        })
+    }
 }
 
 /// Starts the servers; when this returns, their ports are open and they find each other.
@@ -100,30 +137,6 @@ impl Running {
     #[must_use]
     pub fn config(&self) -> &ServeConfig {
         &self.group.config
-    }
-
-    /// Blocks until SIGTERM, Ctrl-C, or the end of a server; says which.
-    ///
-    /// # Errors
-    /// If signals cannot be waited for.
-    pub fn wait_for_signal(&self) -> Result<&'static str, ServeError> {
-        let runtime = small_runtime()?;
-        let wrong = |e: std::io::Error| error(format!("cannot wait for signals: {e}"));
-        runtime.block_on(async {
-            use tokio::signal::unix::{SignalKind, signal};
-            let mut term = signal(SignalKind::terminate()).map_err(wrong)?;
-            let mut int = signal(SignalKind::interrupt()).map_err(wrong)?;
-            let ended = async {
-                while !self.threads.iter().any(JoinHandle::is_finished) {
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                }
-            };
-            Ok(tokio::select! {
-                _ = term.recv() => "SIGTERM",
-                _ = int.recv() => "Ctrl-C",
-                () = ended => "a server ended",
-            })
-        })
     }
 
     /// Logs all sessions out, makes the stores clean, and ends.
