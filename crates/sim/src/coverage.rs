@@ -36,6 +36,7 @@ rows! {
     WatchLate: "faults", "directory news delayed by more than 100 ms";
     Deaf: "faults", "servers cut off from the directory's news for seconds";
     Isolated: "faults", "sources of moves cut off from target and news while the directory decided";
+    LeaseForgotten: "faults", "of them with a target that started anew unnoticed";
     WatchGap: "faults", "watches begun anew with a list";
     JournalTorn: "store", "journals with a torn tail";
     RecordsReplayed: "store", "journal records replayed";

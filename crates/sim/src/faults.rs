@@ -162,7 +162,17 @@ impl World<'_> {
         self.net.cut(pair_of(source, target), true);
         let whole = self.rng.millis(1000, 8000);
         self.clock.after(whole, Happening::Fault(Fault::Mend(pair_of(source, target))));
-        self.break_connection(source, target);
+        if self.rng.chance(500) {
+            self.break_connection(source, target);
+            return;
+        }
+        // The source does not even notice, and the target starts anew: it has forgotten the lease that it gave.
+        self.coverage.count(Row::LeaseForgotten);
+        self.net.break_off(source, target, None);
+        let crash = self.rng.millis(1, 400);
+        let start = crash + self.rng.millis(10, 400);
+        self.clock.after(crash, Happening::Fault(Fault::CrashOf(target)));
+        self.clock.after(start, Happening::Start { server: target });
     }
 
     /// A server stands still, as if its process were stopped. Its hosts give their sessions up.

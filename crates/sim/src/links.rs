@@ -177,8 +177,10 @@ impl World<'_> {
             if let Some(wire) = own {
                 self.net.forget_side(wire, server);
             }
-            // Without a word from its system (the power failed) the peer notices by the silence, or by the restart.
+            // Without a word from its system (the power failed, or the link is cut) the peer notices by the silence, or by
+            // the restart.
             if let Some(wire) = theirs
+                && !self.net.is_cut(wire.pair)
                 && !self.rng.chance(200)
             {
                 let delay = self.rng.any_size(10, 200_000);
@@ -193,6 +195,7 @@ impl World<'_> {
         for peer in peers {
             if let Some(wire) = self.net.wire(peer, server)
                 && self.net.wire(server, peer).is_none()
+                && !self.net.is_cut(wire.pair)
             {
                 let delay = self.rng.any_size(10, 400_000);
                 self.clock.after(delay, Happening::SideDown { wire, server: peer });

@@ -172,6 +172,10 @@ impl Net {
         link.last[side] = link.last[side].max(at);
     }
 
+    pub(crate) fn is_cut(&self, pair: (ServerId, ServerId)) -> bool {
+        self.links.get(&pair).is_some_and(|link| link.is_cut)
+    }
+
     pub(crate) fn cut(&mut self, pair: (ServerId, ServerId), is_cut: bool) {
         self.link(pair.0, pair.1).is_cut = is_cut;
     }
