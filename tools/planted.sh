@@ -9,6 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly SEEDS=${SEEDS:-200}
 # Seeds that the tree has to pass as it is, or nothing that is found means anything.
 readonly SEEDS_SOUND=${SEEDS_SOUND:-20}
+# How long a bug is looked for; one that keeps a seed from ever ending is a badly planted one.
+readonly SECONDS_MAX=${SECONDS_MAX:-900}
 readonly ROOT=$PWD
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
@@ -51,11 +53,15 @@ for name in "${names[@]}"; do
         sed 's/^/  /' build.log
         missed=$((missed + 1))
     else
-        "$CARGO_TARGET_DIR/release/evenkeel-sim" --seeds "$SEEDS" >run.log 2>/dev/null || true
+        status=0
+        timeout "$SECONDS_MAX" "$CARGO_TARGET_DIR/release/evenkeel-sim" --seeds "$SEEDS" >run.log 2>/dev/null || status=$?
         if failed=$(grep -m1 -E '^seed [0-9]+: FAILED' run.log); then
             seed=${failed#seed }
             checker=${failed#*FAILED }
             echo "found $name at seed ${seed%%:*} (${checker%%:*})"
+        elif [ "$status" -eq 124 ]; then
+            echo "MISSED $name: no seed has failed in $SECONDS_MAX s"
+            missed=$((missed + 1))
         else
             echo "MISSED $name: $SEEDS seeds pass"
             missed=$((missed + 1))

@@ -102,10 +102,12 @@ impl Store {
         self.execute_read(op);
     }
 
-    /// A read that waited goes on.
+    /// A read that waited goes on, whatever came after it: otherwise changes that never cease would keep it waiting for
+    /// ever. Called where no group commit is in flight, so the record says what is durable and no more: behind a group
+    /// commit, and when the record was just loaded.
     pub(crate) fn resume_read(&mut self, key: u32) {
         let Op::Read(op) = self.ops.remove(key) else { unreachable!("only reads wait as reads") };
-        self.begin_read(*op);
+        self.execute_read(*op);
     }
 
     fn answer_without_record(&mut self, ticket: StoreTicket, kind: ReadKind) {

@@ -373,3 +373,38 @@ fn a_store_of_others_is_refused_in_one_line() {
     options.server = ServerId(8);
     assert!(matches!(crate::Store::open(&mut disk, &options), Err(StoreFault::ForeignServer { .. })));
 }
+
+/// Two writers of one region, one of which always waits while the other's record is written.
+#[test]
+fn reads_get_their_turn_however_many_writes_come_behind_them() {
+    let mut h = Harness::new(64 * MIB);
+    h.write(extent(0), blocks(0, 1), pattern(1, 1)).unwrap();
+    let mut sequence = 1;
+    let mut write = |h: &mut Harness| {
+        sequence += 1;
+        let op = block_write(extent(0), sequence as u16 % 2, sequence as u8, sequence, version(sequence - 1));
+        h.submit(op);
+        h.poll()
+    };
+    let mut ios = write(&mut h);
+    let image = h.submit(StoreOp::ReadRegion { extent: extent(0), region: region(0) });
+    let described = h.submit(StoreOp::Describe { extent: extent(0) });
+    for _ in 0..10 {
+        ios.extend(write(&mut h));
+        let io = ios.remove(0);
+        h.complete(&io);
+        ios.extend(h.poll());
+    }
+    let Ok(StoreReply::Image(image)) = &h.answers[&image] else { panic!("{:?}", h.answers[&image]) };
+    let Ok(StoreReply::Description(Some(described))) = &h.answers[&described] else { panic!() };
+    assert_eq!(
+        (image.version, described.versions[0]),
+        (version(2), version(2)),
+        "as it was when they were asked"
+    );
+    for io in ios {
+        h.complete(&io);
+    }
+    h.run();
+    assert_eq!(h.read(extent(0), blocks(0, 1)).unwrap(), pattern(12, 1));
+}
