@@ -14,6 +14,7 @@ use crate::op::{Mutation, MutationKind};
 use crate::store::Store;
 use crate::superblock::JournalPoint;
 use bytes::Bytes;
+use evenkeel_types::AlignedBuf;
 use evenkeel_types::geometry::BLOCK_BYTES;
 use evenkeel_types::store_op::{Content, StoreError};
 
@@ -23,6 +24,9 @@ const GROUP_OPERATIONS_MAX: usize = 512;
 const GROUP_ENTRY_BYTES_MAX: usize = RECORD_HEADER_BLOCKS_MAX as usize * BLOCK - HEADER_BYTES;
 /// Checkpoints that a change waits for at most: others may take the units first.
 const STALLS_MAX: u32 = 16;
+/// Blocks that go through the journal are kept in memory by a copy, if they are a smaller part of their write than one
+/// in so many.
+const OVERLAY_SHARE_MIN: usize = 2;
 /// From this share of the ring on, in percent, changes wait for a checkpoint.
 const BACKPRESSURE_PERCENT: u64 = 75;
 
@@ -366,9 +370,15 @@ fn add_payload(
         _ => pieces.push(data.slice(start..end)),
     }
     let (slot, unit) = (mutation.slot, section.unit);
+    // The overlay keeps what it counts: not the whole of a large write for the few blocks at its ends.
+    let kept = if (end - start) * OVERLAY_SHARE_MIN >= data.len() {
+        data.slice(start..end)
+    } else {
+        AlignedBuf::copy_of(&data[start..end]).freeze()
+    };
     for (index, block) in section.blocks().enumerate() {
-        let at = start + index * BLOCK;
-        let data = data.slice(at..at + BLOCK_BYTES as usize);
+        let at = index * BLOCK;
+        let data = kept.slice(at..at + BLOCK_BYTES as usize);
         batch.effects.push(Effect::Insert { slot, block, unit, data });
     }
 }

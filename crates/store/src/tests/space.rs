@@ -1,8 +1,10 @@
 //! Full stores, reservations, and when units are used again.
 
 use super::harness::*;
-use evenkeel_types::Version;
 use evenkeel_types::store_op::{StoreError, StoreOp};
+use evenkeel_types::{AlignedBuf, Bytes, Version};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Writes whole extents until there is no space; gives how many fit.
 fn fill(h: &mut Harness) -> u32 {
@@ -195,4 +197,35 @@ impl Harness {
         self.store.maybe_checkpoint();
         self.run();
     }
+}
+
+/// A buffer that says when nobody has it any more.
+struct Watched(AlignedBuf, Arc<AtomicBool>);
+
+impl AsRef<[u8]> for Watched {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.1.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_large_write_leaves_no_more_in_memory_than_its_blocks_that_wait_for_their_place() {
+    let mut h = Harness::new(64 * MIB);
+    let given_back = Arc::new(AtomicBool::new(false));
+    let content = pattern(7, 256);
+    let data = Bytes::from_owner(Watched(AlignedBuf::copy_of(&content), Arc::clone(&given_back)));
+    h.write(extent(0), blocks(1, 256), data).unwrap();
+    assert_eq!(
+        h.store.stats().overlay_bytes,
+        16 * 4096,
+        "the blocks before the first and in the last region"
+    );
+    assert!(given_back.load(Ordering::Relaxed));
+    assert_eq!(h.read(extent(0), blocks(1, 256)).unwrap(), content);
 }
