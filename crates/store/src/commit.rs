@@ -156,6 +156,7 @@ impl Store {
                 self.space_waiters.push_back(key);
                 continue;
             }
+            let no_room = mutation.no_room;
             let (entry_bytes, payload) = footprint(mutation);
             let entries = batch.entries.len() + entry_bytes;
             let blocks = header_blocks(entries) + batch.payload_blocks + payload;
@@ -171,7 +172,11 @@ impl Store {
                 return self.checkpoint.request();
             }
             self.ready.pop_front();
-            let turn = if fits { self.sequence(key) } else { Turn::Stalled };
+            let turn = match fits {
+                _ if no_room => Turn::Refused(StoreError::NoSpace),
+                true => self.sequence(key),
+                false => Turn::Stalled,
+            };
             match turn {
                 Turn::Entry(entry) => {
                     self.add_entry(batch, pieces, key, &entry);

@@ -11,8 +11,14 @@ use snafu::Snafu;
 #[snafu(visibility(pub))]
 pub enum DiskError {
     /// The operating system or the device reported an error.
-    #[snafu(display("disk I/O error (errno {code})"))]
+    #[snafu(display("{}", std::io::Error::from_raw_os_error(*code)))]
     Io {
+        /// The error number that the operating system gave.
+        code: i32,
+    },
+    /// The file system that the disk is a file of has no room for what was to be written: the disk is sparse.
+    #[snafu(display("{}", std::io::Error::from_raw_os_error(*code)))]
+    NoSpace {
         /// The error number that the operating system gave.
         code: i32,
     },
@@ -87,6 +93,16 @@ pub enum IoKind {
     },
     /// Make every write durable that completed before this request was issued.
     Flush,
+}
+
+impl IoKind {
+    /// First byte on the disk, if the request is about certain bytes.
+    pub(crate) const fn offset(&self) -> Option<u64> {
+        match self {
+            Self::Read { offset, .. } | Self::Write { offset, .. } => Some(*offset),
+            Self::Flush => None,
+        }
+    }
 }
 
 /// Carries out everything that the store asks for, synchronously, until it asks for nothing more: for tools and tests.

@@ -32,6 +32,15 @@ impl FormatOptions {
         let eighth = (disk_bytes / 8 / step * step).max(crate::layout::JOURNAL_BYTES_MIN);
         Self { store_id, group: group.into(), server, journal_bytes: JOURNAL_BYTES_DEFAULT.min(eighth) }
     }
+
+    /// Bytes at the start of a disk of this length that hold everything but user data: what a sparse disk should have
+    /// space for from the start, so that a lack of it later is met by user data, which can be refused.
+    ///
+    /// # Errors
+    /// [`StoreFault::TooSmall`], [`StoreFault::BadOption`].
+    pub fn metadata_bytes(&self, disk_bytes: u64) -> Result<u64, StoreFault> {
+        Ok(Geometry::for_disk(disk_bytes, self.journal_bytes)?.units_offset)
+    }
 }
 
 impl Store {

@@ -25,20 +25,37 @@ pub(crate) enum Purpose {
     Superblock,
 }
 
+impl Purpose {
+    /// In words, for people.
+    pub(crate) const fn doing(&self) -> &'static str {
+        match self {
+            Self::Journal => "writing the journal",
+            Self::Content { .. } => "writing content",
+            Self::Read { .. } => "reading content",
+            Self::Load { .. } => "reading an extent record",
+            Self::InPlace { .. } => "writing journaled blocks to their places",
+            Self::Page { .. } => "writing an extent record",
+            Self::CheckpointFlush => "flushing the disk",
+            Self::Superblock => "writing the superblock",
+        }
+    }
+}
+
 /// The requests of one store.
 #[derive(Default, Debug)]
 pub(crate) struct IoQueue {
     next: u64,
     ready: VecDeque<DiskIo>,
-    in_flight: BTreeMap<IoId, Purpose>,
+    /// What each request is for, and its first byte on the disk.
+    in_flight: BTreeMap<IoId, (Purpose, Option<u64>)>,
 }
 
 impl IoQueue {
     pub(crate) fn issue(&mut self, kind: IoKind, purpose: Purpose) -> IoId {
         let id = IoId(self.next);
         self.next += 1;
+        self.in_flight.insert(id, (purpose, kind.offset()));
         self.ready.push_back(DiskIo { id, kind });
-        self.in_flight.insert(id, purpose);
         id
     }
 
@@ -51,8 +68,8 @@ impl IoQueue {
         self.ready.pop_front()
     }
 
-    /// What a completed request was for.
-    pub(crate) fn complete(&mut self, id: IoId) -> Option<Purpose> {
+    /// What a completed request was for, and its first byte on the disk.
+    pub(crate) fn complete(&mut self, id: IoId) -> Option<(Purpose, Option<u64>)> {
         self.in_flight.remove(&id)
     }
 

@@ -39,6 +39,7 @@ mod recover;
 mod sim_disk;
 mod slab;
 mod stats;
+mod stop;
 mod store;
 mod superblock;
 mod units;
@@ -51,6 +52,7 @@ pub use layout::{JOURNAL_BYTES_DEFAULT, JOURNAL_BYTES_MAX, JOURNAL_BYTES_MIN};
 pub use open::{OpenOptions, OpenReport};
 pub use sim_disk::{CrashKind, SimDisk};
 pub use stats::StoreStats;
+pub use stop::StopReason;
 pub use store::{CACHE_BYTES_DEFAULT, LIST_MAX, OPERATIONS_MAX, OVERLAY_BYTES_MAX, Store};
 pub use superblock::{FORMAT_VERSION, GROUP_NAME_BYTES_MAX};
 

@@ -12,6 +12,7 @@ use crate::op::read::ReadKind;
 use crate::op::{Active, MutationKind, Op};
 use crate::slab::Slab;
 use crate::stats::StoreStats;
+use crate::stop::StopReason;
 use crate::superblock::Superblock;
 use crate::units::Units;
 use evenkeel_types::geometry::{BLOCK_BYTES, REGION_BYTES};
@@ -73,7 +74,7 @@ pub struct Store {
     pub(crate) reads_in_flight: BTreeSet<IoId>,
     done: VecDeque<(StoreTicket, StoreOutcome)>,
     pub(crate) stats: StoreStats,
-    pub(crate) stopped: bool,
+    stopped: Option<StopReason>,
     pub(crate) closing: bool,
     pub(crate) closed: bool,
 }
@@ -117,7 +118,7 @@ impl Store {
             reads_in_flight: BTreeSet::new(),
             done: VecDeque::new(),
             stats: StoreStats::default(),
-            stopped: false,
+            stopped: None,
             closing: false,
             closed: false,
         };
@@ -160,7 +161,13 @@ impl Store {
     /// Whether the store stopped after an error.
     #[must_use]
     pub const fn is_stopped(&self) -> bool {
-        self.stopped
+        self.stopped.is_some()
+    }
+
+    /// Why the store stopped, if it did.
+    #[must_use]
+    pub const fn stop_reason(&self) -> Option<&StopReason> {
+        self.stopped.as_ref()
     }
 
     /// Takes an operation; [`Store::poll_done`] gives its answer under the ticket.
@@ -168,7 +175,7 @@ impl Store {
     /// # Panics
     /// Without [`Store::has_room`], and when content is not as long as the blocks that it is for.
     pub fn submit(&mut self, ticket: StoreTicket, op: StoreOp) {
-        if self.stopped || self.closing {
+        if self.is_stopped() || self.closing {
             return self.answer(ticket, Err(StoreError::Stopped));
         }
         assert!(self.has_room(), "more than {OPERATIONS_MAX} operations under way");
@@ -211,7 +218,7 @@ impl Store {
     /// The next disk request to carry out, if any. Changes that were submitted since the last call share one journal
     /// record if the journal is idle.
     pub fn poll_io(&mut self) -> Option<DiskIo> {
-        if !self.stopped {
+        if !self.is_stopped() {
             self.pump();
         }
         self.io.poll()
@@ -223,21 +230,28 @@ impl Store {
     }
 
     /// Takes the result of a disk request: a buffer for a read. Unknown ids are ignored. Any error of a write or
-    /// flush stops the store.
+    /// flush stops the store, but for content that found no room and that no record names yet: it is refused.
     pub fn handle_io(&mut self, id: IoId, result: Result<Option<AlignedBuf>, DiskError>) {
-        let Some(purpose) = self.io.complete(id) else { return };
+        let Some((purpose, offset)) = self.io.complete(id) else { return };
         let is_read = self.reads_in_flight.remove(&id);
-        if self.stopped {
+        if self.is_stopped() {
             return;
         }
-        if result.is_err() && !matches!(purpose, Purpose::Read { .. } | Purpose::Load { .. }) {
-            return self.stop();
+        if let Err(source) = result
+            && !matches!(purpose, Purpose::Read { .. } | Purpose::Load { .. })
+        {
+            match (&purpose, source) {
+                (Purpose::Content { op }, DiskError::NoSpace { .. }) => {
+                    self.ops.mutation_mut(*op).no_room = true;
+                }
+                _ => return self.stop(StopReason::Disk { doing: purpose.doing(), offset, source }),
+            }
         }
         match purpose {
             Purpose::Journal => self.commit_done(),
             Purpose::Content { op } => self.content_done(op),
             Purpose::Read { op, part } => self.read_done(op, part, result),
-            Purpose::Load { slot } => self.load_done(slot, &result),
+            Purpose::Load { slot } => self.load_done(slot, offset, &result),
             Purpose::InPlace { slot, blocks } => self.in_place_done(slot, &blocks),
             Purpose::Page { slot, generation } => self.page_done(slot, generation),
             Purpose::CheckpointFlush => self.checkpoint_flushed(),
@@ -262,7 +276,7 @@ impl Store {
 
     /// Begins a checkpoint if there is anything to make final: for idle moments and timers.
     pub fn maybe_checkpoint(&mut self) {
-        if !self.stopped && self.checkpoint.is_idle() && self.has_unretired() {
+        if !self.is_stopped() && self.checkpoint.is_idle() && self.has_unretired() {
             self.checkpoint.request();
         }
     }
@@ -276,7 +290,7 @@ impl Store {
     /// Whether nothing is under way; after [`Store::shutdown`], whether the store is closed.
     #[must_use]
     pub fn is_quiescent(&self) -> bool {
-        if self.stopped {
+        if self.is_stopped() {
             return self.io.is_empty();
         }
         self.is_drained() && self.io.is_empty() && self.checkpoint.is_idle() && (!self.closing || self.closed)
@@ -328,8 +342,8 @@ impl Store {
     }
 
     /// After an error nothing is guessed: everything under way and to come is answered `Stopped`.
-    pub(crate) fn stop(&mut self) {
-        self.stopped = true;
+    pub(crate) fn stop(&mut self, reason: StopReason) {
+        self.stopped = Some(reason);
         self.io.cancel();
         self.ready.clear();
         self.space_waiters.clear();

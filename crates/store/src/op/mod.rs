@@ -54,6 +54,8 @@ pub(crate) struct Mutation {
     pub(crate) prepared: SmallVec<[(Region, u32); 1]>,
     /// Writes out of place that are not durable yet.
     pub(crate) writes_left: u32,
+    /// Content found no room on the disk: the change is refused when its turn comes.
+    pub(crate) no_room: bool,
     /// Checkpoints that it waited for.
     pub(crate) stalls: u32,
 }

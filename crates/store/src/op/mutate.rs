@@ -8,6 +8,7 @@ use crate::extent::table::NONE;
 use crate::io::Purpose;
 use crate::layout::PAGE_BYTES;
 use crate::op::{Active, Mutation, MutationKind, Op, Pending};
+use crate::stop::StopReason;
 use crate::store::Store;
 use evenkeel_types::geometry::BlockRange;
 use evenkeel_types::store_op::{StoreError, StoreReply, StoreTicket};
@@ -37,8 +38,9 @@ impl Store {
         }
         let conflict = kind.conflict();
         let crcs = SmallVec::new();
+        let prepared = SmallVec::new();
         let mutation =
-            Mutation { ticket, slot, kind, crcs, prepared: SmallVec::new(), writes_left: 0, stalls: 0 };
+            Mutation { ticket, slot, kind, crcs, prepared, writes_left: 0, no_room: false, stalls: 0 };
         let op = self.ops.insert(Op::Mutation(Box::new(mutation)));
         let active = self.activate(slot);
         self.mutations_submitted += 1;
@@ -171,20 +173,29 @@ impl Store {
     }
 
     /// A metadata page came back.
-    pub(crate) fn load_done(&mut self, slot: u32, result: &Result<Option<AlignedBuf>, DiskError>) {
+    pub(crate) fn load_done(
+        &mut self,
+        slot: u32,
+        offset: Option<u64>,
+        result: &Result<Option<AlignedBuf>, DiskError>,
+    ) {
         self.loads_in_flight -= 1;
         self.stats.records_loaded += 1;
         let held = self.table.slot(slot);
         let found = match result {
             Ok(Some(buf)) => page::decode(buf, self.superblock.store_id, slot),
-            _ => None,
+            Ok(None) => None,
+            Err(source) => {
+                let doing = Purpose::Load { slot }.doing();
+                return self.stop(StopReason::Disk { doing, offset, source: *source });
+            }
         };
         match found {
             Some(page) if page.generation == held.generation && page.record.extent == held.extent => {
                 self.record_loaded(slot, page.record);
             }
             // Without its record nothing can be said about the extent, and other records may be no better.
-            _ => self.stop(),
+            _ => self.stop(StopReason::DamagedRecord { slot, offset: offset.unwrap_or_default() }),
         }
     }
 
