@@ -123,7 +123,8 @@ impl DiskDriver for Paced {
     }
 
     fn next_due(&self) -> Option<Time> {
-        self.held.first_key_value().map(|((due, _), _)| *due)
+        let held = self.held.first_key_value().map(|((due, _), _)| *due);
+        [held, self.inner.next_due()].into_iter().flatten().min()
     }
 
     fn name(&self) -> &'static str {
