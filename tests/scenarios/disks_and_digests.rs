@@ -2,10 +2,10 @@
 
 use evenkeel_iscsi::{DigestPolicy, Settings};
 use evenkeel_scsi::initiator::request;
-use evenkeel_tests::{Group, GroupOptions, Initiator, compare_files, random_image, run};
+use evenkeel_tests::{Group, GroupOptions, Initiator, LoopDevice, compare_files, random_image, run};
 use evenkeel_types::Bytes;
 use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -18,42 +18,12 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("a readable path")
 }
 
-/// A block device over a file, until it is dropped.
-struct LoopDevice(String);
-
-impl LoopDevice {
-    /// `None`, with the reason printed, where no block device can be made.
-    fn over(file: &Path, bytes: u64) -> Option<Self> {
-        std::fs::File::create(file).and_then(|file| file.set_len(bytes)).expect("the file can be made");
-        let made = Command::new("losetup").args(["--find", "--show", text(file)]).output();
-        match made {
-            Ok(made) if made.status.success() => {
-                Some(Self(String::from_utf8_lossy(&made.stdout).trim().to_owned()))
-            }
-            Ok(made) => {
-                println!("skipped: no loop device here: {}", String::from_utf8_lossy(&made.stderr).trim());
-                None
-            }
-            Err(e) => {
-                println!("skipped: no losetup here: {e}");
-                None
-            }
-        }
-    }
-}
-
-impl Drop for LoopDevice {
-    fn drop(&mut self) {
-        let _ = Command::new("losetup").args(["--detach", &self.0]).status();
-    }
-}
-
 #[test]
 fn an_image_survives_a_stop_and_a_kill_on_a_block_device() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let device = |name: &str| LoopDevice::over(&folder.path().join(name), 512 << 20);
     let (Some(one), Some(two)) = (device("one"), device("two")) else { return };
-    let stores = [&one, &two].map(|device| PathBuf::from(&device.0));
+    let stores = [&one, &two].map(|device| device.path().to_owned());
     let mut group = Group::start(GroupOptions::servers(2).stores(&stores));
     let servers = group.evenkeel(&["server", "list", "-o", "json"]).ok().json();
     for row in servers["servers"].as_array().expect("rows") {

@@ -8,6 +8,7 @@ mod conformance;
 mod group;
 mod image;
 mod initiator;
+mod loop_device;
 mod program;
 mod stopped_store;
 
@@ -15,5 +16,6 @@ pub use conformance::{Outcome, Verdict, conformance_table, conformance_tests, ru
 pub use group::{Group, GroupOptions};
 pub use image::{compare_files, random_image};
 pub use initiator::{INITIATOR_NAME, Initiator, initiator_config};
+pub use loop_device::LoopDevice;
 pub use program::{Ran, run, run_within};
 pub use stopped_store::{SUPERBLOCK_COPIES, StoppedStore};

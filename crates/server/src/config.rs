@@ -49,6 +49,10 @@ pub struct DiskConfig {
     /// Whether to go around the page cache; absent: where the file system can.
     #[serde(default)]
     pub direct: Option<bool>,
+    /// Whether a store that is made in a file takes all its space at once; else it is sparse, and a full file system
+    /// refuses writes or stops the server.
+    #[serde(default)]
+    pub preallocate: bool,
 }
 
 /// How reads and writes reach a disk.

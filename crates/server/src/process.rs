@@ -5,6 +5,7 @@
 
 use crate::ask::{ASKS_MAX, Ask, ServerHandle};
 use crate::config::{ServeConfig, ServerConfig};
+use crate::disk::sync_folder;
 use crate::error::{ServeError, error};
 use crate::http::{self, Group};
 use crate::membership;
@@ -180,7 +181,8 @@ fn small_runtime() -> Result<tokio::runtime::Runtime, ServeError> {
 
 fn make_folder(data: &Path) -> Result<(), ServeError> {
     match std::fs::create_dir(data) {
-        Ok(()) => Ok(()),
+        Ok(()) => sync_folder(data.parent().unwrap_or(Path::new("/")))
+            .map_err(|e| error(format!("data folder '{}': cannot make it durable: {e}", data.display()))),
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists && data.is_dir() => Ok(()),
         Err(e) => {
             let what_to_do = match e.kind() {

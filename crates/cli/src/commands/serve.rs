@@ -61,6 +61,9 @@ pub(crate) struct Flags {
     /// Whether to go around the page cache [default: where the file system can].
     #[arg(long, env = "EVENKEEL_DIRECT", value_name = "true|false")]
     direct: Option<bool>,
+    /// Whether a store that is made in a file takes all its space at once [default: false].
+    #[arg(long, env = "EVENKEEL_PREALLOCATE", value_name = "true|false")]
+    preallocate: Option<bool>,
     /// Whether servers move extents by themselves [default: true].
     #[arg(long, env = "EVENKEEL_BALANCE", value_name = "true|false")]
     balance: Option<bool>,
@@ -125,6 +128,7 @@ fn override_group(config: &mut ServeConfig, flags: &Flags) {
     set(&mut config.iqn_prefix, &flags.iqn_prefix);
     set(&mut config.disk.engine, &flags.disk_engine);
     set(&mut config.disk.direct, &flags.direct.map(Some));
+    set(&mut config.disk.preallocate, &flags.preallocate);
     set(&mut config.balance.enabled, &flags.balance);
     set(&mut config.balance.storage_weight, &flags.storage_weight);
     set(&mut config.balance.server_weight, &flags.server_weight);

@@ -3,7 +3,7 @@
 use crate::error::{ServeError, error};
 use evenkeel_store::{Disk, DiskError};
 use evenkeel_types::AlignedBuf;
-use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{FallocateFlags, FileType, FlockOperation, Mode, OFlags};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -14,6 +14,19 @@ const RAMFS_MAGIC: i64 = 0x8584_58f6;
 /// Largest piece that synchronous access copies through an aligned buffer, in bytes.
 const BOUNCE_BYTES: usize = 1 << 20;
 const ALIGNMENT: usize = evenkeel_types::aligned_buf::BUFFER_ALIGNMENT;
+
+/// Makes the names in a folder durable. One that may not be opened, or whose file system has no such call, is left to
+/// the file system.
+///
+/// # Errors
+/// The disk's.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(e) if matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidInput) => Ok(()),
+        synced => synced,
+    }
+}
 
 /// How to open a disk.
 pub(crate) struct DiskFileOptions {
@@ -47,23 +60,35 @@ impl DiskFile {
         let wrong = |what: &str, e: rustix::io::Errno| error(format!("store '{shown}': cannot {what}: {e}"));
         let access = if options.read_only { OFlags::RDONLY } else { OFlags::RDWR };
         let create = if options.create.is_some() { OFlags::CREATE } else { OFlags::empty() };
-        let flags = access | create | OFlags::CLOEXEC;
+        // Of a block device the kernel gives exclusive use to one, and none while it is mounted.
+        let is_device = rustix::fs::stat(path)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::BlockDevice);
+        let exclusive = if is_device && options.lock { OFlags::EXCL } else { OFlags::empty() };
+        let create = if is_device { OFlags::empty() } else { create };
+        let flags = access | create | exclusive | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
         let try_open =
             |direct: bool| rustix::fs::open(path, if direct { flags | OFlags::DIRECT } else { flags }, mode);
-        let (fd, mut direct) =
-            match (options.direct.unwrap_or(true), try_open(options.direct.unwrap_or(true))) {
-                (direct, Ok(fd)) => (fd, direct),
-                (true, Err(rustix::io::Errno::INVAL)) if options.direct.is_none() => {
-                    (try_open(false).map_err(|e| wrong("open", e))?, false)
-                }
-                (true, Err(rustix::io::Errno::INVAL)) => {
-                    return Err(error(format!(
-                        "store '{shown}': its file system has no direct I/O; set disk.direct = false"
-                    )));
-                }
-                (_, Err(e)) => return Err(wrong("open", e)),
-            };
+        let (fd, mut direct) = match (
+            options.direct.unwrap_or(true),
+            try_open(options.direct.unwrap_or(true)),
+        ) {
+            (direct, Ok(fd)) => (fd, direct),
+            (true, Err(rustix::io::Errno::INVAL)) if options.direct.is_none() => {
+                (try_open(false).map_err(|e| wrong("open", e))?, false)
+            }
+            (true, Err(rustix::io::Errno::INVAL)) => {
+                return Err(error(format!(
+                    "store '{shown}': its file system has no direct I/O; set disk.direct = false"
+                )));
+            }
+            (_, Err(rustix::io::Errno::BUSY)) => {
+                return Err(error(format!(
+                    "store '{shown}': another process uses it or it is mounted; stop that process or unmount it"
+                )));
+            }
+            (_, Err(e)) => return Err(wrong("open", e)),
+        };
         if options.lock {
             rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).map_err(|e| match e {
                 rustix::io::Errno::AGAIN => {
@@ -89,6 +114,11 @@ impl DiskFile {
                     file.set_len(size).map_err(|e| {
                         error(format!("store '{shown}': cannot make it {size} bytes long: {e}"))
                     })?;
+                    // The file's own bytes become durable with what is written to it; its name is the folder's.
+                    let folder = path.parent().unwrap_or(Path::new("/"));
+                    sync_folder(folder).map_err(|e| {
+                        error(format!("folder '{}': cannot make it durable: {e}", folder.display()))
+                    })?;
                     made = true;
                     size
                 }
@@ -111,6 +141,22 @@ impl DiskFile {
         }
     }
 
+    /// Takes space for the first `len` bytes of a file that has none yet; what is there stays. A block device has its
+    /// space. False if the file system cannot do that.
+    ///
+    /// # Errors
+    /// There is not that much space.
+    pub(crate) fn allocate(&self, len: u64) -> io::Result<bool> {
+        if !self.file.metadata()?.is_file() {
+            return Ok(true);
+        }
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, len) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     /// Whether the page cache is bypassed.
     pub(crate) const fn is_direct(&self) -> bool {
         self.direct
@@ -129,7 +175,11 @@ impl DiskFile {
 
 /// A failed call as the store wants it.
 pub(super) fn disk_error(e: &io::Error) -> DiskError {
-    DiskError::Io { code: e.raw_os_error().unwrap_or(rustix::io::Errno::IO.raw_os_error()) }
+    let code = e.raw_os_error().unwrap_or(rustix::io::Errno::IO.raw_os_error());
+    match e.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DiskError::NoSpace { code },
+        _ => DiskError::Io { code },
+    }
 }
 
 impl Disk for &DiskFile {

@@ -4,6 +4,7 @@
 //! for memory file systems, where a call never blocks and a ring or a thread would only cost wake-ups. [`paced`]
 //! wraps any of them and holds the disk to a declared capacity. [`open`] chooses once at the start and says so.
 
+mod blank;
 mod file;
 mod inline;
 mod paced;
@@ -12,9 +13,10 @@ mod uring;
 
 use crate::config::{DiskConfig, DiskEngine};
 use crate::error::{ServeError, error};
+pub(crate) use blank::first_trace;
 use evenkeel_store::{DiskError, DiskIo, IoId};
 use evenkeel_types::{AlignedBuf, Time};
-pub(crate) use file::{DiskFile, DiskFileOptions};
+pub(crate) use file::{DiskFile, DiskFileOptions, sync_folder};
 pub(crate) use paced::Pace;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;

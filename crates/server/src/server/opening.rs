@@ -2,15 +2,15 @@
 
 use super::Launch;
 use crate::config::{CapacityConfig, STORE_BYTES_MIN};
-use crate::disk::{DiskFile, DiskFileOptions};
+use crate::disk::{DiskFile, DiskFileOptions, first_trace, sync_folder};
 use crate::entropy::random_u64;
 use crate::error::{ServeError, error};
 use crate::membership;
 use crate::probe;
 use evenkeel_meta::change::Actor;
 use evenkeel_meta::records::{ServerCapacity, ServerRecord};
-use evenkeel_store::{Disk, DiskError, FormatOptions, OpenOptions, OpenReport, Store};
-use evenkeel_types::{AlignedBuf, Incarnation, ServerId};
+use evenkeel_store::{Disk, FormatOptions, OpenOptions, OpenReport, Store, StoreFault};
+use evenkeel_types::{Incarnation, ServerId};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,9 +19,6 @@ use std::time::{Duration, Instant};
 const STORE_GRAIN: u64 = 64 << 20;
 /// Smallest and largest journal by default, in bytes.
 const JOURNAL_BYTES: (u64, u64) = (64 << 20, 1 << 30);
-
-/// A disk whose first bytes are zeros is blank.
-const BLANK_BYTES: usize = 64 << 10;
 
 /// A server's store, open.
 pub(super) struct Opened {
@@ -61,7 +58,9 @@ pub(super) fn open(launch: &Launch) -> Result<Opened, ServeError> {
     let path = launch.config.store_path(server);
     if server.store.is_none() {
         let folder = launch.config.folder(server);
-        std::fs::create_dir_all(&folder).map_err(|e| error(format!("folder '{}': {e}", folder.display())))?;
+        std::fs::create_dir_all(&folder)
+            .and_then(|()| sync_folder(&launch.config.data))
+            .map_err(|e| error(format!("folder '{}': {e}", folder.display())))?;
     }
     let known = known_incarnation(launch)?;
     let new = known == Incarnation(0);
@@ -76,17 +75,25 @@ pub(super) fn open(launch: &Launch) -> Result<Opened, ServeError> {
     let create = if new { Some(size_to_make(launch, &path)?) } else { None };
     let options = DiskFileOptions { create, direct: launch.config.disk.direct, lock: true, read_only: false };
     let file = DiskFile::open(&path, &options)?;
-    let wrong = |e: evenkeel_store::StoreFault| error(format!("store '{}': {e}", path.display()));
+    let wrong = |e: StoreFault| error(format!("store '{}': {e}", path.display()));
     let id = register(launch, &file)?;
     let group = membership::group_on_disk(&launch.config.group, launch.group_id);
     let mut disk = &file;
-    let blank = new && is_blank(&file).map_err(|e| error(format!("store '{}': {e}", path.display())))?;
+    let trace = first_trace(&file).map_err(|e| error(format!("store '{}': {e}", path.display())))?;
+    let blank = new && trace.is_none();
     if blank {
         format(launch, &file, group.clone(), id).inspect_err(|_| file.unmake(&path))?;
     }
     let began = Instant::now();
     let options = OpenOptions { incarnation_min: known, ..OpenOptions::new(group, id) };
-    let (store, report) = Store::open(&mut disk, &options).map_err(wrong)?;
+    let (store, report) = Store::open(&mut disk, &options).map_err(|fault| match (fault, trace) {
+        (StoreFault::NotAStore { .. }, Some(at)) if new => error(format!(
+            "store '{}': no store, but not blank either: something is at byte {at}; if nobody needs it, clear the \
+             disk (wipefs --all, blkdiscard, or a new file), else name another",
+            path.display()
+        )),
+        (fault, _) => wrong(fault),
+    })?;
     let took = began.elapsed();
     let incarnation = report.incarnation;
     let actor = membership::start(&*launch.directory, &launch.keys, id, incarnation)?;
@@ -131,7 +138,27 @@ fn format(launch: &Launch, file: &DiskFile, group: String, id: ServerId) -> Resu
         None => format.journal_bytes.min((disk.len() / 32).clamp(JOURNAL_BYTES.0, JOURNAL_BYTES.1)),
     };
     let path = launch.config.store_path(&launch.server);
-    Store::format(&mut disk, &format).map_err(|e| error(format!("store '{}': {e}", path.display())))
+    let wrong = |e: StoreFault| error(format!("store '{}': {e}", path.display()));
+    take_space(launch, file, &path, format.metadata_bytes(disk.len()).map_err(wrong)?)?;
+    Store::format(&mut disk, &format).map_err(wrong)
+}
+
+/// Takes the space for the store's metadata, or for all of it, if it is a sparse file.
+fn take_space(launch: &Launch, file: &DiskFile, path: &Path, metadata_bytes: u64) -> Result<(), ServeError> {
+    let whole = launch.config.disk.preallocate;
+    let bytes = if whole { file.len() } else { metadata_bytes };
+    match file.allocate(bytes) {
+        Ok(taken) if taken || !whole => Ok(()),
+        Ok(_) => Err(error(format!(
+            "store '{}': its file system cannot take space in advance; set disk.preallocate = false",
+            path.display()
+        ))),
+        Err(e) => Err(error(format!(
+            "store '{}': cannot take {}: {e}; make room or choose a smaller size",
+            path.display(),
+            evenkeel_api::show_size(bytes)
+        ))),
+    }
 }
 
 fn register(launch: &Launch, file: &DiskFile) -> Result<ServerId, ServeError> {
@@ -153,13 +180,6 @@ fn register(launch: &Launch, file: &DiskFile) -> Result<ServerId, ServeError> {
         store_id: 0,
     };
     membership::register(&*launch.directory, &launch.keys, &record)
-}
-
-/// Whether nothing was ever written where a store begins: only then is a store made.
-fn is_blank(file: &DiskFile) -> Result<bool, DiskError> {
-    let mut start = AlignedBuf::zeroed(BLANK_BYTES);
-    (&file).read_at(0, &mut start)?;
-    Ok(start.iter().all(|byte| *byte == 0))
 }
 
 /// The name of this machine: servers on it fail together.
