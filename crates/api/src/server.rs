@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// State of a server as the directory has it.
+/// State of a server as the directory has it, unless it is known to have stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServerState {
@@ -12,6 +12,8 @@ pub enum ServerState {
     Syncing,
     /// Its copies do not count.
     Down,
+    /// It stopped by itself, because of its disk or another fault; the other servers of its process go on.
+    Stopped,
 }
 
 /// One server.
@@ -37,6 +39,8 @@ pub struct ServerRow {
     pub connected: Vec<String>,
     /// How its store is driven: `uring`, `threads` or `inline`, and whether with direct I/O.
     pub disk: String,
+    /// Why it stopped, if it did.
+    pub reason: Option<String>,
 }
 
 /// `GET /v1/servers`.

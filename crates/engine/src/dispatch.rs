@@ -383,11 +383,10 @@ impl Engine {
         let Some(view) = &mut self.core.view else {
             return;
         };
-        let Ok(changes) = view.apply(batch) else {
-            self.core.event(EngineEvent::ViewGap);
-            return;
-        };
-        self.handle_changes(&changes);
+        match view.apply(batch) {
+            Ok(changes) => self.handle_changes(&changes),
+            Err(why) => self.core.event(EngineEvent::ViewGap { why }),
+        }
     }
 
     fn handle_changes(&mut self, changes: &Changes) {

@@ -1,7 +1,7 @@
 //! What goes into an engine and what comes out of it.
 
 use crate::counters::MoveCounters;
-use evenkeel_meta::{Batch, DirectoryError, MoveId, Txn, TxnOutcome, View};
+use evenkeel_meta::{Batch, DirectoryError, MoveId, Txn, TxnOutcome, View, ViewError};
 use evenkeel_peer::Message;
 use evenkeel_types::store_op::{StoreOp, StoreOutcome, StoreTicket};
 use evenkeel_types::{
@@ -247,8 +247,11 @@ pub enum EngineEvent {
         /// Which extent.
         extent: ExtentId,
     },
-    /// The directory's news do not continue the view: list again.
-    ViewGap,
+    /// The directory's news do not continue the view: list again, unless the program is too old for them.
+    ViewGap {
+        /// What is wrong with them.
+        why: ViewError,
+    },
 }
 
 /// How far a move is.

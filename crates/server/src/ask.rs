@@ -4,6 +4,7 @@ use evenkeel_api::{LoadTable, MovesTable, RouteTable, ServerRow, SessionRow};
 use evenkeel_meta::change::Actor;
 use evenkeel_types::ServerId;
 use evenkeel_types::store_op::InventoryEntry;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, oneshot};
 
 /// Questions that may wait at a server; more are refused.
@@ -62,6 +63,8 @@ pub(crate) struct ServerHandle {
     pub(crate) id: ServerId,
     pub(crate) actor: Actor,
     pub(crate) asks: mpsc::Sender<Ask>,
+    /// Why it stopped by itself, if it did: then it answers nothing any more.
+    pub(crate) stopped: Arc<OnceLock<String>>,
 }
 
 impl ServerHandle {

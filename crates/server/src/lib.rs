@@ -18,6 +18,7 @@ mod http;
 mod membership;
 mod names;
 mod offline;
+mod panics;
 mod probe;
 pub mod process;
 mod server;

@@ -10,12 +10,13 @@ use crate::error::{ServeError, error};
 use crate::http::{self, Group};
 use crate::membership;
 use crate::names::TargetNames;
+use crate::panics;
 use crate::server::{self, Launch, Launched};
 use evenkeel_meta::{Directory, EmbeddedDirectory, Keyspace};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -34,14 +35,15 @@ pub struct Running {
     ticker: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
 }
 
-/// Runs the servers until SIGTERM or Ctrl-C.
+/// Runs the servers until SIGTERM, Ctrl-C, or the end of the last of them. A panic ends the process.
 ///
 /// # Errors
 /// One line: why the servers could not start, or why one of them stopped.
 pub fn serve(config: ServeConfig) -> Result<(), ServeError> {
+    panics::end_the_process();
     let signals = Signals::catch()?;
     let running = start(config)?;
-    let reason = signals.wait(|| running.threads.iter().any(JoinHandle::is_finished));
+    let reason = signals.wait(|| running.threads.iter().all(JoinHandle::is_finished));
     tracing::info!("{reason}: stopping");
     running.stop()
 }
@@ -64,7 +66,8 @@ impl Signals {
         Ok(Self { runtime, term, int })
     }
 
-    /// Blocks until SIGTERM, Ctrl-C, or the end of a server; says which.
+    /// Blocks until SIGTERM, Ctrl-C, or the end of the last server; says which. One that stops because of its disk leaves
+    /// the others be.
     fn wait(mut self, has_ended: impl Fn() -> bool) -> &'static str {
         self.runtime.block_on(async {
             let ended = async {
@@ -75,7 +78,7 @@ impl Signals {
             tokio::select! {
                 _ = self.term.recv() => "SIGTERM",
                 _ = self.int.recv() => "Ctrl-C",
-                () = ended => "a server ended",
+                () = ended => "no server is left",
             }
         })
     }
@@ -106,6 +109,7 @@ pub fn start(config: ServeConfig) -> Result<Running, ServeError> {
     let mut launched = Vec::new();
     for (server, (portal, peer)) in config.servers.iter().zip(sockets) {
         let (asks, asked) = mpsc::channel(ASKS_MAX);
+        let stopped = Arc::new(OnceLock::new());
         let launch = Launch {
             config: config.clone(),
             server: server.clone(),
@@ -116,16 +120,17 @@ pub fn start(config: ServeConfig) -> Result<Running, ServeError> {
             portal,
             peer,
             asked,
+            stopped: Arc::clone(&stopped),
         };
-        launched.push((server.name.clone(), asks, server::launch(launch)?));
+        launched.push((server.name.clone(), asks, stopped, server::launch(launch)?));
     }
     // All stores are open: none of the servers does anything before it is sure that they all start.
     let mut servers = Vec::new();
     let mut threads = Vec::new();
-    for (name, asks, Launched { thread, actor, begin }) in launched {
+    for (name, asks, stopped, Launched { thread, actor, begin }) in launched {
         // A thread that is gone is noticed when its end is waited for.
         let _ = begin.send(());
-        servers.push(ServerHandle { name, id: actor.server, actor, asks });
+        servers.push(ServerHandle { name, id: actor.server, actor, asks, stopped });
         threads.push(thread);
     }
     let group = Arc::new(Group { config, keys, names, directory, servers });
@@ -143,7 +148,7 @@ impl Running {
     /// Logs all sessions out, makes the stores clean, and ends.
     ///
     /// # Errors
-    /// One line if a server failed.
+    /// One line if a server failed, now or earlier; of several the first.
     pub fn stop(mut self) -> Result<(), ServeError> {
         let runtime = small_runtime()?;
         runtime.block_on(async {
@@ -167,10 +172,12 @@ impl Running {
             end.store(true, Ordering::Relaxed);
             let _ = thread.join();
         }
+        let mut all = Ok(());
         for thread in self.threads.drain(..) {
-            thread.join().map_err(|_| error("a server's thread panicked; its log says where"))??;
+            let ended = thread.join().map_err(|_| error("a server's thread panicked; its log says where"));
+            all = all.and(ended.and_then(|ended| ended));
         }
-        Ok(())
+        all
     }
 }
 

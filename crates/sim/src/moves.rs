@@ -294,11 +294,11 @@ impl World<'_> {
                 let what = format!("{id} misses the copy of an extent that it owns");
                 return Err(Violation::new("engine", extent, what));
             }
-            EngineEvent::ViewGap => {
+            EngineEvent::ViewGap { why } => {
                 return Err(Violation::new(
                     "directory",
                     None,
-                    format!("{id} sees a gap in the directory's history"),
+                    format!("{id} sees a gap in the directory's history: {why}"),
                 ));
             }
         }

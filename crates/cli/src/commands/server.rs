@@ -48,7 +48,11 @@ impl Human for ServersTable {
                 server.incarnation.to_string(),
             ]
         });
-        format!("group {}\n{}", self.group, table(&columns, rows))
+        let reasons = self
+            .servers
+            .iter()
+            .filter_map(|server| server.reason.as_ref().map(|why| format!("\n{}: {why}", server.server)));
+        format!("group {}\n{}{}", self.group, table(&columns, rows), reasons.collect::<String>())
     }
 }
 
@@ -57,5 +61,6 @@ fn state(state: ServerState) -> &'static str {
         ServerState::Up => "up",
         ServerState::Syncing => "syncing",
         ServerState::Down => "down",
+        ServerState::Stopped => "stopped",
     }
 }

@@ -36,10 +36,14 @@ pub(crate) fn servers() -> ServersTable {
         sessions: 2,
         connected: vec!["s2".into()],
         disk: "uring direct".into(),
+        reason: None,
     };
     let alone =
         ServerRow { server: "s2".into(), state: ServerState::Syncing, connected: vec![], ..row.clone() };
-    ServersTable { group: "g".into(), servers: vec![row, alone] }
+    let why = "store '/s3' failed".to_owned();
+    let stopped =
+        ServerRow { server: "s3".into(), state: ServerState::Stopped, reason: Some(why), ..alone.clone() };
+    ServersTable { group: "g".into(), servers: vec![row, alone, stopped] }
 }
 
 pub(crate) fn load() -> LoadTable {

@@ -76,7 +76,7 @@ fn schema_of_volume_delete() {
 #[test]
 fn schema_of_server_list() {
     let schema = "{group: string, servers: [{allocated_bytes: int, connected: [string], disk: string, incarnation: int, \
-         peer: string, portal: string, server: string, sessions: int, state: string, total_bytes: int}]}";
+         peer: string, portal: string, reason: string, server: string, sessions: int, state: string, total_bytes: int}]}";
     assert_schema(&FakeApi::with(&answers::servers()), "server list", schema);
 }
 
@@ -171,6 +171,7 @@ fn states_are_words_of_the_contract() {
     let servers = FakeApi::with(&answers::servers()).run("server list -o json").json();
     assert_eq!(servers["servers"][0]["state"], "up");
     assert_eq!(servers["servers"][1]["state"], "syncing");
+    assert_eq!(servers["servers"][2]["state"], "stopped");
 }
 
 #[test]

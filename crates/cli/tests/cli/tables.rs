@@ -57,6 +57,8 @@ fn servers() {
             "SERVER  STATE    PORTAL          PEER            SESSIONS  USED  STORE  DISK          CONNECTED  STARTS",
             "s1      up       127.0.0.1:3260  127.0.0.1:7260         2  1GiB   8GiB  uring direct  s2              3",
             "s2      syncing  127.0.0.1:3260  127.0.0.1:7260         2  1GiB   8GiB  uring direct  -               3",
+            "s3      stopped  127.0.0.1:3260  127.0.0.1:7260         2  1GiB   8GiB  uring direct  -               3",
+            "s3: store '/s3' failed",
         ],
     );
 }

@@ -147,6 +147,7 @@ fn status(core: &Core, portal: &Portal, about: &About) -> Status {
         sessions: u32::try_from(portal.sessions()).unwrap_or(u32::MAX),
         connected: Vec::new(),
         disk: format!("{} {direct}", core.disk_name()),
+        reason: None,
     };
     let waiting_for = core.with_view(|view| {
         row.connected = connected.iter().map(|server| name(view, *server)).collect();
@@ -168,9 +169,6 @@ fn status(core: &Core, portal: &Portal, about: &About) -> Status {
     });
     let waiting_for = match waiting_for {
         None => Some("the directory".to_owned()),
-        Some(_) if core.with_store(|store| store.is_stopped()) => {
-            Some("its store, which has stopped".to_owned())
-        }
         Some(waiting_for) => waiting_for,
     };
     Status { row, waiting_for }

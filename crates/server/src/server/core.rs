@@ -19,19 +19,22 @@ use super::peers::PeerLinks;
 use crate::clock;
 use crate::disk::{self, Completion, DiskDriver};
 use evenkeel_engine::{DirectoryEvent, Engine, EngineEvent, Event, MoveOrder, Output, RequestId, TxnTicket};
-use evenkeel_meta::{Keyspace, View};
+use evenkeel_meta::{Keyspace, View, ViewError};
 use evenkeel_peer::{Message, MoveOrder as MoveOrderMessage, Peer};
-use evenkeel_store::Store;
+use evenkeel_store::{DiskError, StopReason, Store};
 use evenkeel_types::store_op::{InventoryEntry, StoreError, StoreOp, StoreOutcome, StoreReply, StoreTicket};
 use evenkeel_types::{BlockOp, BlockOutcome, ExtentId, Incarnation, ServerId, Time, VolumeId};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::path::PathBuf;
 use std::rc::Rc;
 use tokio::sync::{Notify, oneshot};
 
 /// One server.
 pub(crate) struct Core {
     name: String,
+    store_path: PathBuf,
     me: ServerId,
     state: RefCell<State>,
     links: RefCell<PeerLinks>,
@@ -40,6 +43,9 @@ pub(crate) struct Core {
     /// When the timer task wakes next, and the way to wake it earlier.
     armed: Cell<Option<Time>>,
     rearm: Notify,
+    /// Why the server cannot go on, once it cannot.
+    failure: RefCell<Option<String>>,
+    failed: Notify,
 }
 
 /// The parts that the pump connects.
@@ -62,6 +68,17 @@ fn order_event(order: &MoveOrderMessage) -> Event {
     Event::StartMove(MoveOrder { extent: order.extent, to: order.to, rate: None, reason, first: Vec::new() })
 }
 
+/// What to do about a store that stopped.
+const fn remedy(reason: &StopReason) -> &'static str {
+    match reason {
+        StopReason::Disk { source: DiskError::NoSpace { .. }, .. } => {
+            "make room on the file system that it lies on, then start again"
+        }
+        StopReason::Disk { .. } => "repair or replace its disk, then start again",
+        StopReason::DamagedRecord { .. } => "see what evenkeel check finds in it",
+    }
+}
+
 /// Tickets from here on are the core's own, not the engine's.
 const OWN_TICKETS: u64 = 1 << 63;
 
@@ -80,7 +97,7 @@ enum Told {
     Completed(Waiter, BlockOutcome),
     Prove(Waiter),
     Disconnect(ServerId),
-    ViewGap,
+    ViewGap(ViewError),
 }
 
 /// Who waits for a request.
@@ -121,6 +138,7 @@ impl Waiters {
 /// What a core is made of.
 pub(crate) struct Parts {
     pub(crate) name: String,
+    pub(crate) store_path: PathBuf,
     pub(crate) me: ServerId,
     pub(crate) engine: Engine,
     pub(crate) store: Store,
@@ -147,6 +165,7 @@ impl Core {
         };
         Self {
             name: parts.name,
+            store_path: parts.store_path,
             me: parts.me,
             state: RefCell::new(state),
             links: RefCell::new(parts.links),
@@ -154,6 +173,8 @@ impl Core {
             moves: RefCell::new(MoveLog::default()),
             armed: Cell::new(None),
             rearm: Notify::new(),
+            failure: RefCell::new(None),
+            failed: Notify::new(),
         }
     }
 
@@ -163,6 +184,24 @@ impl Core {
 
     pub(crate) const fn me(&self) -> ServerId {
         self.me
+    }
+
+    // ---- the end ----
+
+    /// The server cannot go on, for this reason; the first one counts.
+    fn fail(&self, why: String) {
+        self.failure.borrow_mut().get_or_insert(why);
+        self.failed.notify_one();
+    }
+
+    /// Waits until the server cannot go on; says why.
+    pub(crate) async fn failure(&self) -> String {
+        loop {
+            if let Some(why) = self.failure.borrow().clone() {
+                return why;
+            }
+            self.failed.notified().await;
+        }
     }
 
     // ---- front ends ----
@@ -297,7 +336,7 @@ impl Core {
     /// Takes news of the directory.
     ///
     /// # Errors
-    /// A record of the directory cannot be understood: the server must stop.
+    /// A record of the directory cannot be understood, or there will be no more news: the server must stop.
     pub(crate) fn news(&self, news: News) -> Result<(), String> {
         let event = match news {
             News::Listed(snapshot) => {
@@ -307,6 +346,7 @@ impl Core {
             }
             News::Changed(batch) => DirectoryEvent::Batch(batch),
             News::Done(ticket, outcome) => DirectoryEvent::TxnDone { ticket: TxnTicket(ticket), outcome },
+            News::Ended(what) => return Err(format!("its {what} ended")),
         };
         self.event(Event::Directory(event));
         Ok(())
@@ -322,6 +362,9 @@ impl Core {
             // The clock is read anew each time: the engine judges leases by it.
             while self.turn(&mut state, clock::now(), &mut told) {}
             self.arm(&mut state);
+            if let Some(reason) = state.store.stop_reason() {
+                self.fail(format!("store '{}': {reason}; {}", self.store_path.display(), remedy(reason)));
+            }
         }
         let mut again = false;
         for told in told {
@@ -334,7 +377,11 @@ impl Core {
                         again = true;
                     }
                 }
-                Told::ViewGap => tracing::error!(server = %self.name, "the directory's news have a gap"),
+                Told::ViewGap(why @ ViewError::NewerFormat { .. }) => self.fail(why.to_string()),
+                Told::ViewGap(why @ ViewError::OutOfOrder { .. }) => {
+                    tracing::warn!(server = %self.name, "{why}: listing the directory again");
+                    self.state.borrow().directory.list_again();
+                }
             }
         }
         if again {
@@ -398,7 +445,7 @@ impl Core {
             Output::Arrived(arrival) => self.balancer.borrow_mut().charge(&arrival),
             Output::LoadReport { from, report } => self.balancer.borrow_mut().heard(now, from, &report),
             Output::InventoryPage { .. } => {}
-            Output::Event(EngineEvent::ViewGap) => told.push(Told::ViewGap),
+            Output::Event(EngineEvent::ViewGap { why }) => told.push(Told::ViewGap(why)),
             Output::Event(event) => {
                 self.moves.borrow_mut().note(&self.name, &event);
                 self.balancer.borrow_mut().note(now, &event);
@@ -441,13 +488,17 @@ impl Core {
         }
     }
 
-    /// Carries on what the disk has finished; ends only if the disk never finishes anything later.
-    pub(crate) async fn run_disk(self: Rc<Self>) -> std::io::Result<()> {
+    /// Carries on what the disk has finished; never ends.
+    pub(crate) async fn run_disk(self: Rc<Self>) {
+        let Err(e) = self.watch_disk().await;
+        self.fail(format!("store '{}': cannot wait for its disk: {e}", self.store_path.display()));
+    }
+
+    async fn watch_disk(&self) -> std::io::Result<Infallible> {
         use std::os::fd::AsFd;
-        let fd = match self.state.borrow().disk.wake_fd() {
-            Some(fd) => fd.as_fd().try_clone_to_owned()?,
-            None => return Ok(()),
-        };
+        let fd = self.state.borrow().disk.wake_fd().map(|fd| fd.as_fd().try_clone_to_owned()).transpose()?;
+        // Without one, nothing of this disk ends later than it is asked for.
+        let Some(fd) = fd else { return std::future::pending().await };
         let fd = disk::watch(fd)?;
         loop {
             fd.readable().await?.clear_ready();

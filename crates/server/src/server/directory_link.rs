@@ -28,12 +28,25 @@ pub(crate) enum News {
     Changed(Batch),
     /// How a transaction went.
     Done(u64, Result<TxnOutcome, DirectoryError>),
+    /// A thread of the line ended, which it does not do while the server runs: there will be no more news of its kind.
+    Ended(&'static str),
+}
+
+/// Tells the end of a thread, be it by a panic: without this nobody would notice.
+struct End(&'static str, mpsc::Sender<News>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        // A server that has stopped takes no news.
+        let _ = self.1.blocking_send(News::Ended(self.0));
+    }
 }
 
 /// The line.
 pub(crate) struct DirectoryLink {
     transactions: Option<SyncSender<(u64, Txn)>>,
     stop: Arc<AtomicBool>,
+    list_again: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -42,16 +55,28 @@ impl DirectoryLink {
     pub(crate) fn open(directory: &Arc<dyn Directory>, prefix: String) -> (Self, mpsc::Receiver<News>) {
         let (news, inbox) = mpsc::channel(NEWS_MAX);
         let (transactions, queue) = sync_channel(TRANSACTIONS_MAX);
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, list_again) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let transactor = {
-            let (directory, news) = (Arc::clone(directory), news.clone());
-            std::thread::spawn(move || carry_out(&*directory, &queue, &news))
+            let (directory, end) = (Arc::clone(directory), End("line for transactions", news.clone()));
+            std::thread::spawn(move || carry_out(&*directory, &queue, &end.1))
         };
         let watcher = {
-            let (directory, stop) = (Arc::clone(directory), Arc::clone(&stop));
-            std::thread::spawn(move || follow(&*directory, &prefix, &news, &stop))
+            let follower = Follower {
+                directory: Arc::clone(directory),
+                prefix,
+                stop: Arc::clone(&stop),
+                list_again: Arc::clone(&list_again),
+            };
+            let end = End("watch of the directory", news);
+            std::thread::spawn(move || follower.follow(&end.1))
         };
-        (Self { transactions: Some(transactions), stop, threads: vec![transactor, watcher] }, inbox)
+        let threads = vec![transactor, watcher];
+        (Self { transactions: Some(transactions), stop, list_again, threads }, inbox)
+    }
+
+    /// Has everything listed anew: what the watch delivered does not fit.
+    pub(crate) fn list_again(&self) {
+        self.list_again.store(true, Ordering::Relaxed);
     }
 
     /// Gives a transaction away; the answer comes as [`News::Done`]. False if too many wait: then it certainly does
@@ -84,43 +109,55 @@ fn carry_out(directory: &dyn Directory, queue: &Receiver<(u64, Txn)>, news: &mps
     }
 }
 
-fn follow(directory: &dyn Directory, prefix: &str, news: &mpsc::Sender<News>, stop: &AtomicBool) {
-    while !stop.load(Ordering::Relaxed) {
-        let snapshot = match directory.range(&KeyRange::prefix(prefix), None) {
-            Ok(snapshot) => snapshot,
-            Err(e) => {
-                tracing::warn!("cannot list the directory, trying again: {e}");
-                std::thread::sleep(RETRY_AFTER);
-                continue;
-            }
-        };
-        let from = snapshot.revision.next();
-        if news.blocking_send(News::Listed(snapshot)).is_err() {
-            return;
-        }
-        match watch_from(directory, prefix, from, news, stop) {
-            Ok(()) => return,
-            Err(e) => tracing::warn!("{e}; listing the directory again"),
-        }
-        std::thread::sleep(RETRY_AFTER);
-    }
+/// The thread that lists and watches.
+struct Follower {
+    directory: Arc<dyn Directory>,
+    prefix: String,
+    stop: Arc<AtomicBool>,
+    list_again: Arc<AtomicBool>,
 }
 
-fn watch_from(
-    directory: &dyn Directory,
-    prefix: &str,
-    from: Revision,
-    news: &mpsc::Sender<News>,
-    stop: &AtomicBool,
-) -> Result<(), WatchError> {
-    let disconnected = |e: DirectoryError| WatchError::Disconnected { reason: e.to_string() };
-    let mut watch = directory.watch(prefix, from).map_err(disconnected)?;
-    while !stop.load(Ordering::Relaxed) {
-        if let Some(batch) = watch.next(WATCH_POLL)?
-            && news.blocking_send(News::Changed(batch)).is_err()
-        {
-            return Ok(());
+impl Follower {
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn follow(&self, news: &mpsc::Sender<News>) {
+        while !self.is_over() {
+            // What is listed from here on is newer than anything that was found not to fit.
+            self.list_again.store(false, Ordering::Relaxed);
+            let snapshot = match self.directory.range(&KeyRange::prefix(&self.prefix), None) {
+                Ok(snapshot) => snapshot,
+                Err(e) => {
+                    tracing::warn!("cannot list the directory, trying again: {e}");
+                    std::thread::sleep(RETRY_AFTER);
+                    continue;
+                }
+            };
+            let from = snapshot.revision.next();
+            if news.blocking_send(News::Listed(snapshot)).is_err() {
+                return;
+            }
+            match self.watch_from(from, news) {
+                Ok(()) if self.list_again.load(Ordering::Relaxed) => {}
+                Ok(()) => return,
+                Err(e) => tracing::warn!("{e}; listing the directory again"),
+            }
+            std::thread::sleep(RETRY_AFTER);
         }
     }
-    Ok(())
+
+    /// Watches until it is to end, or to list again.
+    fn watch_from(&self, from: Revision, news: &mpsc::Sender<News>) -> Result<(), WatchError> {
+        let disconnected = |e: DirectoryError| WatchError::Disconnected { reason: e.to_string() };
+        let mut watch = self.directory.watch(&self.prefix, from).map_err(disconnected)?;
+        while !self.is_over() && !self.list_again.load(Ordering::Relaxed) {
+            if let Some(batch) = watch.next(WATCH_POLL)?
+                && news.blocking_send(News::Changed(batch)).is_err()
+            {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
 }

@@ -10,6 +10,9 @@ mod move_log;
 mod opening;
 mod peers;
 mod portal;
+#[cfg(test)]
+mod tests;
+mod vital;
 
 use self::balancer::{Balancer, TICK_EVERY};
 use self::core::{Core, Parts};
@@ -18,6 +21,7 @@ use self::election::Candidacy;
 use self::opening::Opened;
 use self::peers::PeerLinks;
 use self::portal::Portal;
+use self::vital::Vital;
 use crate::ask::Ask;
 use crate::clock;
 use crate::config::{ServeConfig, ServerConfig};
@@ -31,11 +35,10 @@ use evenkeel_peer::{Local, Message, MoveOrder as OrderMessage};
 use evenkeel_store::Store;
 use std::net::TcpListener;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::spawn_local;
 
 /// How long sessions get to log out when the server stops.
 const LOGOUT_WITHIN: Duration = Duration::from_millis(1500);
@@ -55,6 +58,8 @@ pub(crate) struct Launch {
     pub(crate) portal: TcpListener,
     pub(crate) peer: TcpListener,
     pub(crate) asked: mpsc::Receiver<Ask>,
+    /// Where the reason goes if the server stops by itself.
+    pub(crate) stopped: Arc<OnceLock<String>>,
 }
 
 /// A server whose store is open and whose start is recorded. It ends without having served if `begin` is dropped.
@@ -97,7 +102,16 @@ pub(crate) fn launch(launch: Launch) -> Result<Launched, ServeError> {
 fn run(launch: Launch, opened: Opened) -> Result<(), ServeError> {
     let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = built.map_err(|e| error(format!("server '{}': {e}", launch.server.name)))?;
-    tokio::task::LocalSet::new().block_on(&runtime, serve(launch, opened))
+    let (name, stopped) = (launch.server.name.clone(), Arc::clone(&launch.stopped));
+    let served = async {
+        // Said before anything is put away, which may take a broken disk its time.
+        serve(launch, opened).await.inspect_err(|why| {
+            tracing::error!(server = %name, "{why}");
+            let _ = stopped.set(why.to_string());
+        })
+    };
+    // With the tasks go the listeners and all connections: initiators and peers see that the server is gone.
+    tokio::task::LocalSet::new().block_on(&runtime, served)
 }
 
 async fn serve(launch: Launch, opened: Opened) -> Result<(), ServeError> {
@@ -129,6 +143,7 @@ async fn serve(launch: Launch, opened: Opened) -> Result<(), ServeError> {
         Balancer::new(now, actor.server, actor.incarnation, &opened.capacity, &launch.config.balance);
     let core = Rc::new(Core::new(Parts {
         name: name.clone(),
+        store_path: launch.config.store_path(&launch.server),
         me: actor.server,
         engine,
         store: opened.store,
@@ -139,48 +154,55 @@ async fn serve(launch: Launch, opened: Opened) -> Result<(), ServeError> {
         balancer,
     }));
     let targets = Portal::new(Rc::clone(&core), launch.names.clone(), launch.group_id);
-    spawn_local(Rc::clone(&core).run_timers());
-    let disk_task = spawn_local(Rc::clone(&core).run_disk());
-    spawn_local(peers::accept(Rc::clone(&core), peer));
-    spawn_local(peers::dial_all(Rc::clone(&core)));
-    let portal_task = spawn_local(Rc::clone(&targets).accept(portal));
-    spawn_local(balance(Rc::clone(&core), candidacy));
-    spawn_local(tidy(Rc::clone(&core)));
+    let mut vital = Vital::default();
+    vital.spawn("timers", Rc::clone(&core).run_timers());
+    vital.spawn("disk", Rc::clone(&core).run_disk());
+    vital.spawn("peer port", peers::accept(Rc::clone(&core), peer));
+    vital.spawn("connections to peers", peers::dial_all(Rc::clone(&core)));
+    let accepting = vital.spawn("portal", Rc::clone(&targets).accept(portal));
+    vital.spawn("balancing", balance(Rc::clone(&core), candidacy));
+    vital.spawn("tidying", tidy(Rc::clone(&core)));
     let about = answers::About {
         portal: launch.server.portal.to_string(),
         peer: launch.server.peer.to_string(),
         direct: opened.direct,
     };
-    let end = attend(&core, &targets, &about, launch.asked, news).await;
-    portal_task.abort();
-    stop(&core, &targets).await;
-    disk_task.abort();
-    if let Some(answer) = end? {
+    let answer = attend(&core, &targets, &about, launch.asked, news, &mut vital).await?;
+    accepting.abort();
+    stop(&core, &targets).await?;
+    if let Some(answer) = answer {
         let _ = answer.send(());
     }
     Ok(())
 }
 
 /// Takes questions and news of the directory until the server is to stop.
+///
+/// # Errors
+/// The server cannot go on. Whoever it serves must see it gone, not wait for it.
 async fn attend(
     core: &Rc<Core>,
     portal: &Rc<Portal>,
     about: &answers::About,
     mut asked: mpsc::Receiver<Ask>,
     mut news: mpsc::Receiver<News>,
+    vital: &mut Vital,
 ) -> Result<Option<oneshot::Sender<()>>, ServeError> {
+    let over = |why: String| error(format!("server '{}' stops: {why}", core.name()));
     loop {
         tokio::select! {
             biased;
+            why = core.failure() => return Err(over(why)),
+            why = vital.end() => return Err(over(why)),
             ask = asked.recv() => match ask {
                 None => return Ok(None),
                 Some(Ask::Stop(answer)) => return Ok(Some(answer)),
                 Some(ask) => answers::answer(core, portal, about, ask),
             },
             news = news.recv() => match news {
-                None => return Err(error(format!("server '{}': the line to the directory ended", core.name()))),
+                None => return Err(over("its line to the directory ended".to_owned())),
                 Some(news) => {
-                    core.news(news).map_err(|e| error(format!("server '{}': {e}", core.name())))?;
+                    core.news(news).map_err(over)?;
                     portal.view_changed();
                 }
             },
@@ -189,7 +211,10 @@ async fn attend(
 }
 
 /// Logs sessions out, then makes the store clean.
-async fn stop(core: &Rc<Core>, portal: &Rc<Portal>) {
+///
+/// # Errors
+/// The store stopped meanwhile.
+async fn stop(core: &Rc<Core>, portal: &Rc<Portal>) -> Result<(), ServeError> {
     portal.log_out_all();
     let began = Instant::now();
     while portal.sessions() > 0 && began.elapsed() < LOGOUT_WITHIN {
@@ -200,13 +225,17 @@ async fn stop(core: &Rc<Core>, portal: &Rc<Portal>) {
     let began = Instant::now();
     loop {
         core.pump();
+        if core.with_store(|store| store.is_stopped()) {
+            let why = core.failure().await;
+            return Err(error(format!("server '{}' stops: {why}", core.name())));
+        }
         if core.with_store(|store| store.is_quiescent()) {
             tracing::info!(server = %core.name(), "stopped, the store is clean");
-            return;
+            return Ok(());
         }
         if began.elapsed() > CLEAN_WITHIN {
             tracing::warn!(server = %core.name(), "stopped before the store was clean: the next start replays its journal");
-            return;
+            return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

@@ -32,7 +32,7 @@ impl MoveLog {
                     "the directory says that {extent} is here, but the store has no record of it"
                 );
             }
-            EngineEvent::ViewGap => {}
+            EngineEvent::ViewGap { .. } => {}
         }
     }
 
