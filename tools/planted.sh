@@ -21,9 +21,10 @@ export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARG
 export CARGO_PROFILE_RELEASE_INCREMENTAL=true CARGO_PROFILE_RELEASE_OPT_LEVEL=2
 export RUST_BACKTRACE=0
 
+# Unpacked files are new (-m): the builds of an earlier run, with its last bug in them, must not pass for this tree's.
 git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' file; do
     if [ -e "$file" ]; then printf '%s\0' "$file"; fi
-done | tar --null -T - -cf - | tar -xf - -C "$copy"
+done | tar --null -T - -cf - | tar -xmf - -C "$copy"
 
 names=("$@")
 if [ ${#names[@]} -eq 0 ]; then
@@ -45,7 +46,7 @@ for name in "${names[@]}"; do
     if ! patch --quiet --forward -p1 <"$patch" >/dev/null; then
         echo "MISSED $name: the patch does not fit the tree any more"
         missed=$((missed + 1))
-        git -C "$ROOT" ls-files -z -- crates | (cd "$ROOT" && tar --null -T - -cf -) | tar -xf - -C "$copy"
+        git -C "$ROOT" ls-files -z -- crates | (cd "$ROOT" && tar --null -T - -cf -) | tar -xmf - -C "$copy"
         continue
     fi
     if ! cargo build --release --locked --quiet -p evenkeel-sim 2>build.log; then
