@@ -245,7 +245,7 @@ impl Receiver {
                 self.large_expected = false;
                 Phase::Whole { header }
             }
-            Placement::Whole => Phase::Into { header, buf: AlignedBuf::zeroed(len), at: 0, filled: 0 },
+            Placement::Whole => Phase::Into { header, buf: AlignedBuf::for_overwrite(len), at: 0, filled: 0 },
             Placement::Into { buf, at } => {
                 assert!(buf.len() >= at + len, "a segment is received into a buffer that has room for it");
                 self.large_expected = true;

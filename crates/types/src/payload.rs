@@ -93,7 +93,7 @@ impl Payload {
             0 => Bytes::new(),
             1 => self.pieces.into_iter().next().unwrap_or_default(),
             _ => {
-                let mut buf = AlignedBuf::zeroed(self.len);
+                let mut buf = AlignedBuf::for_overwrite(self.len);
                 let mut at = 0;
                 for piece in &self.pieces {
                     buf[at..at + piece.len()].copy_from_slice(piece);

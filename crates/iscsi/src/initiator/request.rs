@@ -61,7 +61,7 @@ impl CommandState {
         if data.len() == whole {
             self.buf = Some(AlignedBuf::copy_of(data));
         } else if !data.is_empty() {
-            let buf = self.buf.get_or_insert_with(|| AlignedBuf::zeroed(whole));
+            let buf = self.buf.get_or_insert_with(|| AlignedBuf::for_overwrite(whole));
             buf[at..at + data.len()].copy_from_slice(data);
         }
     }
@@ -69,7 +69,7 @@ impl CommandState {
     /// Lends the buffer out, to receive the next data into it from the given offset on.
     pub(super) fn lend(&mut self) -> (AlignedBuf, usize) {
         let whole = self.expected_in as usize;
-        (self.buf.take().unwrap_or_else(|| AlignedBuf::zeroed(whole)), self.received as usize)
+        (self.buf.take().unwrap_or_else(|| AlignedBuf::for_overwrite(whole)), self.received as usize)
     }
 
     /// Takes the buffer back with `len` more bytes in it.

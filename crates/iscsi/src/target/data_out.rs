@@ -114,7 +114,7 @@ impl Collected {
             self.buf = Some(buf);
             return;
         }
-        let mut whole = AlignedBuf::zeroed(self.buffer_bytes());
+        let mut whole = AlignedBuf::for_overwrite(self.buffer_bytes());
         whole[..buf.len()].copy_from_slice(&buf);
         self.buf = Some(whole);
     }
@@ -208,7 +208,7 @@ impl Collected {
             self.buf = Some(AlignedBuf::copy_of(&data[..keep]));
             return;
         }
-        let buf = self.buf.get_or_insert_with(|| AlignedBuf::zeroed(whole));
+        let buf = self.buf.get_or_insert_with(|| AlignedBuf::for_overwrite(whole));
         buf[at..at + keep].copy_from_slice(&data[..keep]);
     }
 
@@ -220,7 +220,7 @@ impl Collected {
             return None;
         }
         let whole = self.buffer_bytes();
-        let buf = self.buf.take().unwrap_or_else(|| AlignedBuf::zeroed(whole));
+        let buf = self.buf.take().unwrap_or_else(|| AlignedBuf::for_overwrite(whole));
         Some((buf, self.skew + self.received as usize))
     }
 

@@ -110,7 +110,7 @@ impl Decoder {
         let payload_len = parts.payload_len as usize;
         let here = payload_len.min(received.len() - body_end);
         self.start += body_end + here;
-        let mut buffer = AlignedBuf::zeroed(payload_len);
+        let mut buffer = AlignedBuf::for_overwrite(payload_len);
         buffer[..here].copy_from_slice(&received[body_end..body_end + here]);
         if here == payload_len {
             return finish(header, message, parts.payload_crc, buffer.freeze()).map(Some);

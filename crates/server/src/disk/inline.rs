@@ -47,7 +47,7 @@ impl DiskDriver for Inline {
 pub(super) fn perform(file: &DiskFile, kind: &IoKind) -> io::Result<Option<AlignedBuf>> {
     match kind {
         IoKind::Read { offset, len } => {
-            let mut buf = AlignedBuf::zeroed(*len as usize);
+            let mut buf = AlignedBuf::for_overwrite(*len as usize);
             file.file().read_exact_at(&mut buf, *offset)?;
             Ok(Some(buf))
         }

@@ -105,7 +105,7 @@ impl Uring {
     fn launch(&mut self, io: DiskIo) {
         let flight = match io.kind {
             IoKind::Read { offset, len } => {
-                Flight::Read { id: io.id, buf: AlignedBuf::zeroed(len as usize), offset, done: 0 }
+                Flight::Read { id: io.id, buf: AlignedBuf::for_overwrite(len as usize), offset, done: 0 }
             }
             IoKind::Write { offset, pieces, durable } => {
                 let vector = pieces.iter().map(|p| IoVec { base: p.as_ptr(), len: p.len() }).collect();
