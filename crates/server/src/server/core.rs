@@ -16,6 +16,7 @@ use super::directory_link::{DirectoryLink, News};
 use super::front_end::FrontEnd;
 use super::move_log::MoveLog;
 use super::peers::PeerLinks;
+use super::spin::Spinner;
 use crate::clock;
 use crate::disk::{self, Completion, DiskDriver};
 use evenkeel_engine::{DirectoryEvent, Engine, EngineEvent, Event, MoveOrder, Output, RequestId, TxnTicket};
@@ -46,6 +47,7 @@ pub(crate) struct Core {
     /// Why the server cannot go on, once it cannot.
     failure: RefCell<Option<String>>,
     failed: Notify,
+    spinner: Spinner,
 }
 
 /// The parts that the pump connects.
@@ -175,6 +177,7 @@ impl Core {
             rearm: Notify::new(),
             failure: RefCell::new(None),
             failed: Notify::new(),
+            spinner: Spinner::default(),
         }
     }
 
@@ -318,6 +321,7 @@ impl Core {
 
     /// Messages that came over the present connection, in order.
     pub(crate) fn peer_messages(&self, now: Time, from: ServerId, messages: Vec<Message>) {
+        self.spinner.worked(messages.len());
         {
             let mut state = self.state.borrow_mut();
             for message in messages {
@@ -455,6 +459,16 @@ impl Core {
 
     // ---- time ----
 
+    /// So many requests or messages have just come.
+    pub(crate) fn worked(&self, batch: usize) {
+        self.spinner.worked(batch);
+    }
+
+    /// Waits awake for more where that is worth while; never ends.
+    pub(crate) async fn run_spinner(self: Rc<Self>) {
+        self.spinner.run().await;
+    }
+
     fn arm(&self, state: &mut State) {
         let next = [state.engine.poll_timeout(), state.disk.next_due()].into_iter().flatten().min();
         let earlier = match (next, self.armed.get()) {
@@ -502,6 +516,7 @@ impl Core {
         let fd = disk::watch(fd)?;
         loop {
             fd.readable().await?.clear_ready();
+            self.spinner.worked(1);
             self.pump();
         }
     }

@@ -10,6 +10,7 @@ mod move_log;
 mod opening;
 mod peers;
 mod portal;
+mod spin;
 #[cfg(test)]
 mod tests;
 mod vital;
@@ -156,6 +157,7 @@ async fn serve(launch: Launch, opened: Opened) -> Result<(), ServeError> {
     let targets = Portal::new(Rc::clone(&core), launch.names.clone(), launch.group_id);
     let mut vital = Vital::default();
     vital.spawn("timers", Rc::clone(&core).run_timers());
+    vital.spawn("waiting awake", Rc::clone(&core).run_spinner());
     vital.spawn("disk", Rc::clone(&core).run_disk());
     vital.spawn("peer port", peers::accept(Rc::clone(&core), peer));
     vital.spawn("connections to peers", peers::dial_all(Rc::clone(&core)));

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, IoSlice};
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
@@ -277,6 +278,9 @@ fn read_messages(
                 decoder.handle_received(n);
                 take_frames(decoder, &mut messages).map_err(|e| e.to_string())?;
                 if n < wanted {
+                    // All that there was: the next wait is for what comes after it.
+                    let _ =
+                        stream.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
                     break;
                 }
             }

@@ -14,8 +14,11 @@ use evenkeel_types::{BlockOutcome, VolumeId};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -29,6 +32,8 @@ pub(super) struct Connected {
     id: ConnectionId,
     protocol: RefCell<Connection>,
     wake: Notify,
+    /// The connection's task is at work and looks at the protocol again before it waits.
+    working: Cell<bool>,
     open: RefCell<BTreeMap<u64, RequestId>>,
     /// The engine waits for a sign of life of the initiator.
     proving: Cell<bool>,
@@ -42,6 +47,7 @@ impl Connected {
             id,
             protocol: RefCell::new(Connection::new(config, from, now())),
             wake: Notify::new(),
+            working: Cell::new(false),
             open: RefCell::default(),
             proving: Cell::new(false),
             volume: Cell::new(None),
@@ -68,7 +74,9 @@ impl Connected {
     /// Does something to the protocol from outside and has the connection's task do what follows.
     pub(super) fn with(&self, change: impl FnOnce(&mut Connection)) {
         change(&mut self.protocol.borrow_mut());
-        self.wake.notify_one();
+        if !self.working.get() {
+            self.wake.notify_one();
+        }
     }
 
     /// A row for the table of sessions; none before the login is complete.
@@ -115,6 +123,7 @@ pub(super) async fn drive(portal: Rc<Portal>, connected: Rc<Connected>, stream: 
         tracing::debug!("connection without TCP_NODELAY: {e}");
     }
     let reason = exchange(&portal, &connected, &stream).await;
+    connected.working.set(false);
     drop(stream);
     // Operations under way still end, and only then is the session over.
     while !connected.protocol.borrow().is_finished() {
@@ -133,7 +142,12 @@ pub(super) async fn drive(portal: Rc<Portal>, connected: Rc<Connected>, stream: 
 
 /// Reads, works and writes until the connection is to be closed.
 async fn exchange(portal: &Rc<Portal>, connected: &Rc<Connected>, stream: &TcpStream) -> CloseReason {
+    // One timer for the whole connection: signs of life put the deadline off with every receive, so it is set again
+    // only when it fires or when the deadline comes nearer.
+    let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
+    let mut armed = None;
     loop {
+        connected.working.set(true);
         if let Some(reason) = act(portal, connected) {
             return reason;
         }
@@ -150,22 +164,27 @@ async fn exchange(portal: &Rc<Portal>, connected: &Rc<Connected>, stream: &TcpSt
         if more {
             continue;
         }
-        let sleep = async {
-            match timeout {
-                Some(at) => tokio::time::sleep(at.since(now())).await,
-                None => std::future::pending().await,
-            }
-        };
+        if let Some(at) = timeout
+            && armed.is_none_or(|armed| at < armed)
+        {
+            timer.as_mut().reset(tokio::time::Instant::now() + at.since(now()));
+            armed = Some(at);
+        }
+        connected.working.set(false);
         tokio::select! {
             biased;
             ready = stream.readable(), if wants_input => {
+                connected.working.set(true);
                 if ready.is_err() || receive(portal, connected, stream).is_err() {
                     return lost(portal, connected);
                 }
             }
             ready = stream.writable(), if blocked => if ready.is_err() { return lost(portal, connected) },
             () = connected.wake.notified() => {}
-            () = sleep => connected.protocol.borrow_mut().handle_timeout(now()),
+            () = &mut timer, if armed.is_some() => {
+                armed = None;
+                connected.protocol.borrow_mut().handle_timeout(now());
+            }
         }
     }
 }
@@ -188,6 +207,7 @@ fn receive(portal: &Rc<Portal>, connected: &Rc<Connected>, stream: &TcpStream) -
             Ok(n) => {
                 connection.handle_received(now(), n, &mut ports);
                 if n < wanted {
+                    drained(stream);
                     break;
                 }
             }
@@ -204,6 +224,12 @@ fn receive(portal: &Rc<Portal>, connected: &Rc<Connected>, stream: &TcpStream) -
         portal.core.pump();
     }
     Ok(())
+}
+
+/// The kernel gave all that it had: the next wait is for what comes after it, without a receive that finds nothing.
+/// What has come since then wakes the task all the same, as does the end of the stream.
+fn drained(stream: &TcpStream) {
+    let _ = stream.try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
 }
 
 /// Sends what is to be sent; true if the kernel takes no more now.
@@ -229,7 +255,7 @@ fn act(portal: &Rc<Portal>, connected: &Rc<Connected>) -> Option<CloseReason> {
     let front_end: Rc<dyn FrontEnd> = Rc::clone(connected) as Rc<dyn FrontEnd>;
     let mut closing = None;
     loop {
-        let mut submitted = false;
+        let mut submitted = 0;
         loop {
             let next = connected.protocol.borrow_mut().poll_action();
             let Some(action) = next else { break };
@@ -237,13 +263,13 @@ fn act(portal: &Rc<Portal>, connected: &Rc<Connected>) -> Option<CloseReason> {
                 Action::Submit { task, volume, op } => {
                     let id = portal.core.submit(&front_end, task.0, volume, op);
                     connected.open.borrow_mut().insert(task.0, id);
-                    submitted = true;
+                    submitted += 1;
                 }
                 Action::Cancel { task } => {
                     let id = connected.open.borrow().get(&task.0).copied();
                     if let Some(id) = id {
                         portal.core.cancel(id);
-                        submitted = true;
+                        submitted += 1;
                     }
                 }
                 Action::SessionOpened => opened(portal, connected),
@@ -259,9 +285,10 @@ fn act(portal: &Rc<Portal>, connected: &Rc<Connected>) -> Option<CloseReason> {
                 Action::Close { reason } => closing = Some(reason),
             }
         }
-        if !submitted {
+        if submitted == 0 {
             return closing;
         }
+        portal.core.worked(submitted);
         portal.core.pump();
     }
 }
