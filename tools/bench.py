@@ -49,13 +49,18 @@ def rows():
     yield from both("ram", MIB, 4, "sequential", "1MiB sequential QD4", (1.0, 1.0), (1.0, 1.0))
     yield from both("disk", 4096, 1, "random", "4KiB QD1", (1.0, 1.2), (1.2, 1.5))
     yield from both("disk", 4096, 32, "random", "4KiB QD32", None, (1.2, 1.5))
+    yield Row("uncached read 4KiB QD1", "uncached", "read", 4096, 1, "random", None, None)
     yield Row("forward read 4KiB QD1", "forward", "read", 4096, 1, "random", 2.0, 2.0, inverse=True)
     yield Row("forward read 4KiB QD32", "forward", "read", 4096, 32, "random", None, None)
 
 
 COLUMNS = {
     "ram": ("evenkeel, store on tmpfs", "tgt, file on tmpfs"),
-    "disk": ("evenkeel, store on disk, durable", "tgt, file on disk: page cache for reads, sync for writes"),
+    "disk": (
+        "evenkeel, store on disk, writes durable, read cache larger than the volume",
+        "tgt, file on disk: reads from the page cache, which holds all of it, writes with sync",
+    ),
+    "uncached": ("evenkeel, store on disk, read cache off", "tgt, file on disk: reads from the page cache"),
     "forward": ("read at the owner's portal", "read through another server's portal"),
 }
 
@@ -126,27 +131,41 @@ def sections(options, folders, stack):
         if options.before:
             before = evenkeel(os.path.join(folders["ram"], "before"), binary=options.before)
             found["ram"].append(side_of(before))
-    if "disk" in wanted:
-        ours = side_of(evenkeel(os.path.join(folders["disk"], "evenkeel"), flags=options.disk_flags))
+    if wanted & {"disk", "uncached"}:
         path = backing(folders["disk"])
         disk_peer = tgt(
             os.path.join(folders["disk"], "tgt"), [("file", path, ()), ("sync", path, ("--bsoflags", "sync"))]
         )
         names = {"read": "file", "write": "sync"}
-        found["disk"] = [ours, Side(disk_peer, lambda op: disk_peer.url(names[op]))]
+        peer_side = Side(disk_peer, lambda op: disk_peer.url(names[op]))
+        # tgt's page cache holds its whole file; a column shows what is without a cache that holds the whole volume.
+        caches = {"disk": f"{options.volume + options.volume // 8}B", "uncached": "0"}
+        for section in sorted(wanted & set(caches)):
+            flags = ["--read-cache", caches[section], *options.disk_flags]
+            folder = os.path.join(folders["disk"], f"evenkeel-{section}")
+            found[section] = [side_of(evenkeel(folder, flags=flags)), peer_side]
         if options.before:
-            before = evenkeel(
-                os.path.join(folders["disk"], "before"), binary=options.before, flags=options.disk_flags
+            before = side_of(
+                evenkeel(os.path.join(folders["disk"], "before"), binary=options.before, flags=options.disk_flags)
             )
-            found["disk"].append(side_of(before))
+            for section in sorted(wanted & set(caches)):
+                found[section].append(before)
     if "forward" in wanted:
         found["forward"] = forward_sides(options, evenkeel, side_of, os.path.join(folders["ram"], "forward"))
         if options.before:
             folder = os.path.join(folders["ram"], "forward-before")
             found["forward"].append(forward_sides(options, evenkeel, side_of, folder, options.before)[1])
+    filled = set()
     for section, sides in found.items():
-        for side in sides if section != "forward" else sides[:1] + sides[2:]:
-            fill(options, side.url("read"), options.volume)
+        for side in sides:
+            if id(side.server) not in filled:
+                filled.add(id(side.server))
+                fill(options, side.url("read"), options.volume)
+    if "disk" in found:
+        # Both caches hold what was written: the page cache by the writes, ours once it was read.
+        for side in found["disk"][:2]:
+            once = ["--op", "read", "--size", "4KiB", "--depth", "32"]
+            bench(options, side.url("read"), once, ["--one-pass"])
     return found
 
 

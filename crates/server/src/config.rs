@@ -53,6 +53,10 @@ pub struct DiskConfig {
     /// refuses writes or stops the server.
     #[serde(default)]
     pub preallocate: bool,
+    /// Memory of each server for blocks that were read lately, for example `256MiB`; absent: 32 MiB. Where the disk is
+    /// read through the page cache, or is memory, there is none.
+    #[serde(default)]
+    pub read_cache: Option<String>,
 }
 
 /// How reads and writes reach a disk.
@@ -283,6 +287,9 @@ impl ServeConfig {
                 self.servers.len()
             )));
         }
+        if let Some(text) = &self.disk.read_cache {
+            evenkeel_api::parse_size(text).map_err(|e| error(format!("disk.read_cache: {e}")))?;
+        }
         let mut taken = vec![(self.api, "api".to_owned())];
         for (n, server) in self.servers.iter().enumerate() {
             word("server name", &server.name, 31)?;
@@ -386,6 +393,7 @@ mod tests {
             ("= 1000", "= -1", "above zero"),
             ("127.0.0.1:7260", "127.0.0.1:0", "port 0"),
             ("[server.capacity]", "size = \"many\"\n[server.capacity]", "'many'"),
+            ("data =", "disk.read_cache = \"much\"\ndata =", "'much'"),
             ("[server.capacity]", "size = \"1MiB\"\n[server.capacity]", "'1MiB'"),
             ("[server.capacity]", "journal = \"1GiB1\"\n[server.capacity]", "'1GiB1'"),
             ("[server.capacity]", "journal = \"17GiB\"\n[server.capacity]", "'17GiB'"),

@@ -3,7 +3,7 @@
 
 use crate::disk::{IoKind, IoPieces};
 use crate::io::Purpose;
-use crate::journal::entry::{Change, Entry, SectionKind};
+use crate::journal::entry::{Change, Entry, Section, SectionKind};
 use crate::journal::record::{
     GROUP_PAYLOAD_BLOCKS, HEADER_BYTES, Header, RECORD_HEADER_BLOCKS_MAX, RECORD_RING_FRACTION, header_blocks,
 };
@@ -241,6 +241,7 @@ impl Store {
                 let held = self.table.slot_mut(slot);
                 let record = &self.cache.get(cached).record;
                 for section in sections {
+                    self.read_cache.remove(slot, changed_blocks(section));
                     let bit = 1u64 << section.region.index();
                     let mapped = record.units[section.region.index()] != NO_UNIT;
                     held.mapped = if mapped { held.mapped | bit } else { held.mapped & !bit };
@@ -270,6 +271,7 @@ impl Store {
                 }
             }
             Change::Free | Change::Forget => {
+                self.read_cache.remove(slot, (0, u16::MAX));
                 batch.effects.push(Effect::DropAll { slot });
                 let held = self.table.slot_mut(slot);
                 self.units.unreserve(held.reserved.count_ones());
@@ -347,13 +349,20 @@ impl Store {
     }
 }
 
+/// The first and the last block whose content a section may change.
+fn changed_blocks(section: &Section) -> (u16, u16) {
+    let region = section.region.blocks();
+    match section.kind {
+        SectionKind::Switch => (region.first, region.end() - 1),
+        SectionKind::Blocks | SectionKind::Absent => {
+            let last = u16::BITS - 1 - section.mask.leading_zeros();
+            (region.first + section.mask.trailing_zeros() as u16, region.first + last as u16)
+        }
+    }
+}
+
 /// Appends a section's blocks to the payload, shared with the caller's data, and to the overlay to be.
-fn add_payload(
-    batch: &mut Batch,
-    pieces: &mut IoPieces,
-    mutation: &Mutation,
-    section: &crate::journal::entry::Section,
-) {
+fn add_payload(batch: &mut Batch, pieces: &mut IoPieces, mutation: &Mutation, section: &Section) {
     let data = match &mutation.kind {
         MutationKind::Write(write) => match &write.content {
             Content::Data(data) => data,

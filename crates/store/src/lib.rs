@@ -35,6 +35,7 @@ mod journal;
 mod layout;
 mod op;
 mod open;
+mod read_cache;
 mod recover;
 mod sim_disk;
 mod slab;
@@ -53,7 +54,9 @@ pub use open::{OpenOptions, OpenReport};
 pub use sim_disk::{CrashKind, SimDisk};
 pub use stats::StoreStats;
 pub use stop::StopReason;
-pub use store::{CACHE_BYTES_DEFAULT, LIST_MAX, OPERATIONS_MAX, OVERLAY_BYTES_MAX, Store};
+pub use store::{
+    CACHE_BYTES_DEFAULT, LIST_MAX, OPERATIONS_MAX, OVERLAY_BYTES_MAX, READ_CACHE_BYTES_DEFAULT, Store,
+};
 pub use superblock::{FORMAT_VERSION, GROUP_NAME_BYTES_MAX};
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::fault::{
 };
 use crate::layout::BLOCK;
 use crate::recover::{Image, Source};
-use crate::store::{CACHE_BYTES_DEFAULT, OVERLAY_BYTES_MAX, Parts, Store};
+use crate::store::{CACHE_BYTES_DEFAULT, OVERLAY_BYTES_MAX, Parts, READ_CACHE_BYTES_DEFAULT, Store};
 use crate::superblock::Superblock;
 use evenkeel_types::{AlignedBuf, Incarnation, ServerId};
 use snafu::{ResultExt, ensure};
@@ -32,6 +32,8 @@ pub struct OpenOptions {
     pub incarnation_min: Incarnation,
     /// Memory for extent records, in bytes.
     pub cache_bytes: u64,
+    /// Memory for blocks that were read lately, in bytes; 0 where the disk is memory anyway.
+    pub read_cache_bytes: u64,
     /// Memory for journaled blocks that are not in their places yet, in bytes.
     pub overlay_bytes_max: u64,
 }
@@ -42,7 +44,15 @@ impl OpenOptions {
     pub fn new(group: impl Into<String>, server: ServerId) -> Self {
         let (cache_bytes, overlay_bytes_max) = (CACHE_BYTES_DEFAULT, OVERLAY_BYTES_MAX);
         let incarnation_min = Incarnation(0);
-        Self { group: group.into(), server, incarnation_min, cache_bytes, overlay_bytes_max }
+        let read_cache_bytes = READ_CACHE_BYTES_DEFAULT;
+        Self {
+            group: group.into(),
+            server,
+            incarnation_min,
+            cache_bytes,
+            read_cache_bytes,
+            overlay_bytes_max,
+        }
     }
 }
 
@@ -116,6 +126,7 @@ impl Store {
             table,
             units: image.units,
             cache_bytes: options.cache_bytes,
+            read_cache_bytes: options.read_cache_bytes,
             overlay_bytes_max: options.overlay_bytes_max,
         });
         Ok((store, report))

@@ -19,6 +19,8 @@ pub struct StoreStats {
     pub journal_used_bytes: u64,
     /// Bytes of journaled blocks held in memory until they are in their places.
     pub overlay_bytes: u64,
+    /// Bytes of blocks that were read lately and are kept in memory.
+    pub read_cache_bytes: u64,
     /// Extent records in memory.
     pub records_cached: u64,
     /// Extent records in memory that the disk does not have yet.
@@ -45,8 +47,10 @@ pub struct StoreStats {
     pub records_loaded: u64,
     /// Blocks read from the device.
     pub blocks_read: u64,
-    /// Blocks served from memory.
+    /// Blocks that are not in their places yet, served from memory.
     pub overlay_blocks_read: u64,
+    /// Blocks that were read before, served from memory.
+    pub cached_blocks_read: u64,
     /// Blocks that failed their checksum.
     pub checksum_failures: u64,
     /// Reads repeated because the block changed while it was read.

@@ -10,6 +10,7 @@ use crate::layout::{BLOCK, Geometry};
 use crate::op::prepare::aligned;
 use crate::op::read::ReadKind;
 use crate::op::{Active, MutationKind, Op};
+use crate::read_cache::ReadCache;
 use crate::slab::Slab;
 use crate::stats::StoreStats;
 use crate::stop::StopReason;
@@ -28,6 +29,8 @@ pub const LIST_MAX: u32 = 4096;
 pub const OVERLAY_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of cached extent records, by default (64 MiB).
 pub const CACHE_BYTES_DEFAULT: u64 = 64 << 20;
+/// Bytes of blocks kept because they were read lately, by default (32 MiB).
+pub const READ_CACHE_BYTES_DEFAULT: u64 = 32 << 20;
 /// Unused queues of extents that are kept for the next.
 pub(crate) const SPARE_ACTIVE_MAX: usize = 256;
 
@@ -45,6 +48,7 @@ pub struct Store {
     pub(crate) superblock: Superblock,
     pub(crate) table: Table,
     pub(crate) cache: Cache,
+    pub(crate) read_cache: ReadCache,
     pub(crate) units: Units,
     pub(crate) journal: Journal,
     pub(crate) checkpoint: Checkpoint,
@@ -85,12 +89,13 @@ pub(crate) struct Parts {
     pub(crate) table: Table,
     pub(crate) units: Units,
     pub(crate) cache_bytes: u64,
+    pub(crate) read_cache_bytes: u64,
     pub(crate) overlay_bytes_max: u64,
 }
 
 impl Store {
     pub(crate) fn from_parts(parts: Parts) -> Self {
-        let Parts { superblock, table, units, cache_bytes, overlay_bytes_max } = parts;
+        let Parts { superblock, table, units, cache_bytes, read_cache_bytes, overlay_bytes_max } = parts;
         let mut store = Self {
             geometry: superblock.geometry,
             journal: Journal::new(superblock.geometry.journal_blocks, superblock.tail),
@@ -99,6 +104,7 @@ impl Store {
             table,
             units,
             cache: Cache::new(cache_bytes),
+            read_cache: ReadCache::new(read_cache_bytes),
             io: IoQueue::default(),
             ops: Slab::default(),
             active: Slab::default(),
@@ -315,6 +321,7 @@ impl Store {
             journal_bytes: self.geometry.journal_bytes(),
             journal_used_bytes: u64::from(self.journal.ring.used()) * block,
             overlay_bytes: self.overlay_bytes,
+            read_cache_bytes: self.read_cache.bytes(),
             records_cached: self.cache.len() as u64,
             records_dirty: self.cache.dirty_count() as u64,
             operations: (self.ops.len() + self.slot_waiters.len() + self.lists.len()) as u64,

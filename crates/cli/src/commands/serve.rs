@@ -64,6 +64,9 @@ pub(crate) struct Flags {
     /// Whether a store that is made in a file takes all its space at once [default: false].
     #[arg(long, env = "EVENKEEL_PREALLOCATE", value_name = "true|false")]
     preallocate: Option<bool>,
+    /// Memory of each server for blocks that were read lately; 0 for none [default: 32MiB].
+    #[arg(long, env = "EVENKEEL_READ_CACHE", value_name = "SIZE", value_parser = size_text)]
+    read_cache: Option<String>,
     /// Whether servers move extents by themselves [default: true].
     #[arg(long, env = "EVENKEEL_BALANCE", value_name = "true|false")]
     balance: Option<bool>,
@@ -129,6 +132,7 @@ fn override_group(config: &mut ServeConfig, flags: &Flags) {
     set(&mut config.disk.engine, &flags.disk_engine);
     set(&mut config.disk.direct, &flags.direct.map(Some));
     set(&mut config.disk.preallocate, &flags.preallocate);
+    set(&mut config.disk.read_cache, &flags.read_cache.clone().map(Some));
     set(&mut config.balance.enabled, &flags.balance);
     set(&mut config.balance.storage_weight, &flags.storage_weight);
     set(&mut config.balance.server_weight, &flags.server_weight);

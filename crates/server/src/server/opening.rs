@@ -85,7 +85,13 @@ pub(super) fn open(launch: &Launch) -> Result<Opened, ServeError> {
         format(launch, &file, group.clone(), id).inspect_err(|_| file.unmake(&path))?;
     }
     let began = Instant::now();
-    let options = OpenOptions { incarnation_min: known, ..OpenOptions::new(group, id) };
+    let mut options = OpenOptions { incarnation_min: known, ..OpenOptions::new(group, id) };
+    // Behind the page cache another one would only hold the same again.
+    if !file.is_direct() {
+        options.read_cache_bytes = 0;
+    } else if let Some(text) = &launch.config.disk.read_cache {
+        options.read_cache_bytes = evenkeel_api::parse_size(text).map_err(error)?;
+    }
     let (store, report) = Store::open(&mut disk, &options).map_err(|fault| match (fault, trace) {
         (StoreFault::NotAStore { .. }, Some(at)) if new => error(format!(
             "store '{}': no store, but not blank either: something is at byte {at}; if nobody needs it, clear the \

@@ -32,6 +32,8 @@ const UNIX_MS_AT_START: u64 = 1_800_000_000_000;
 pub(crate) const SETTLE: Duration = Duration::from_secs(5);
 /// Memory of a store for extent records: a few of them, so that they come and go.
 const CACHE_BYTES: u64 = 256 << 10;
+/// Blocks that were read lately, in bytes: a few, so that reads come from memory and from the device.
+const READ_CACHE_BYTES: u64 = 64 << 10;
 /// Memory of a store for journaled blocks.
 const OVERLAY_BYTES: u64 = 512 << 10;
 const GROUP: &str = "sim";
@@ -68,6 +70,7 @@ pub(crate) struct Running {
 pub(crate) fn options(server: ServerId) -> OpenOptions {
     OpenOptions {
         cache_bytes: CACHE_BYTES,
+        read_cache_bytes: READ_CACHE_BYTES,
         overlay_bytes_max: OVERLAY_BYTES,
         ..OpenOptions::new(GROUP, server)
     }

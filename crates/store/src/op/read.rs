@@ -1,10 +1,12 @@
 //! Reads: from the overlay, from the device with a check of every block, or zeros.
 
 use crate::disk::{DiskError, IoKind};
-use crate::extent::table::NONE;
+use crate::extent::cache::Cache;
+use crate::extent::table::{NONE, Table};
 use crate::io::Purpose;
 use crate::layout::{BLOCK, UNIT_BLOCKS};
 use crate::op::Op;
+use crate::read_cache::CACHED_READ_BLOCKS_MAX;
 use crate::store::Store;
 use evenkeel_types::checksum::crc32c;
 use evenkeel_types::geometry::{BLOCK_BYTES, BlockRange};
@@ -148,6 +150,7 @@ impl Store {
             ReadKind::Blocks(blocks) => blocks,
         };
         let zeros = matches!(op.kind, ReadKind::Blocks(_));
+        let is_cached = op.may_be_cached();
         for block in blocks.first..blocks.end() {
             if !record.is_present(block) {
                 if zeros {
@@ -156,6 +159,9 @@ impl Store {
             } else if let Some(overlay) = cached.overlay.get(&block) {
                 self.stats.overlay_blocks_read += 1;
                 op.parts.push(Part::Data(overlay.data.clone()));
+            } else if is_cached && let Some(data) = self.read_cache.get(op.slot, block) {
+                self.stats.cached_blocks_read += 1;
+                op.parts.push(Part::Data(data));
             } else {
                 push_device(&mut op.parts, block, record.place_of(block), record.crcs[block as usize]);
             }
@@ -190,11 +196,14 @@ impl Store {
         match result {
             Ok(Some(buf)) if buf.len() == crcs.len() * BLOCK => {
                 let bad = buf.chunks_exact(BLOCK).zip(crcs).position(|(block, crc)| crc32c(block) != *crc);
+                let (first, data) = (*first, buf.freeze());
                 if let Some(index) = bad {
                     let block = first + index as u16;
                     op.bad = Some(op.bad.map_or(block, |earlier| earlier.min(block)));
+                } else if op.may_be_cached() && is_unchanged(&self.table, &self.cache, op) {
+                    self.read_cache.insert(op.slot, first, &data);
                 }
-                op.parts[part as usize] = Part::Data(buf.freeze());
+                op.parts[part as usize] = Part::Data(data);
             }
             _ => {
                 self.stats.read_errors += 1;
@@ -237,6 +246,22 @@ impl Store {
             ReadKind::Describe => unreachable!("answered from memory"),
         };
         self.answer(op.ticket, Ok(reply));
+    }
+}
+
+impl ReadOp {
+    /// Whether the cache is asked for the blocks, and keeps them.
+    fn may_be_cached(&self) -> bool {
+        matches!(self.kind, ReadKind::Blocks(blocks) if usize::from(blocks.count) <= CACHED_READ_BLOCKS_MAX)
+    }
+}
+
+/// Whether the record still says what it said when the device was asked.
+fn is_unchanged(table: &Table, cache: &Cache, op: &ReadOp) -> bool {
+    let key = table.slot(op.slot).cached;
+    key != NONE && {
+        let record = &cache.get(key).record;
+        record.live && record.applied == op.applied
     }
 }
 

@@ -43,7 +43,12 @@ pub(super) fn pattern(byte: u8, count: u16) -> Bytes {
 }
 
 pub(super) fn open_options() -> OpenOptions {
-    OpenOptions { cache_bytes: 1 << 20, overlay_bytes_max: 1 << 20, ..OpenOptions::new(GROUP, SERVER) }
+    OpenOptions {
+        cache_bytes: 1 << 20,
+        read_cache_bytes: 64 << 10,
+        overlay_bytes_max: 1 << 20,
+        ..OpenOptions::new(GROUP, SERVER)
+    }
 }
 
 pub(super) struct Harness {

@@ -53,6 +53,71 @@ fn written_blocks_read_back_before_and_after_they_are_in_place() {
 }
 
 #[test]
+fn a_block_read_again_comes_from_memory_and_is_never_an_old_one() {
+    let mut h = Harness::new(64 * MIB);
+    h.write(extent(0), blocks(0, 64), pattern(1, 64)).unwrap();
+    let read = |h: &mut Harness, block: u16| h.read(extent(0), blocks(block, 1)).unwrap();
+    let counts = |h: &Harness| (h.store.stats().blocks_read, h.store.stats().cached_blocks_read);
+    let first = read(&mut h, 5);
+    assert_eq!(counts(&h), (1, 0));
+    assert_eq!(read(&mut h, 5), first);
+    assert_eq!(counts(&h), (1, 1));
+    // Through the journal, then in place; as a whole region; and as zeros.
+    h.write(extent(0), blocks(5, 1), pattern(2, 1)).unwrap();
+    assert_eq!(read(&mut h, 5), pattern(2, 1));
+    h.checkpoint();
+    assert_eq!(read(&mut h, 5), pattern(2, 1));
+    assert_eq!(read(&mut h, 5), pattern(2, 1));
+    assert_eq!(counts(&h), (2, 2));
+    h.write(extent(0), blocks(0, 16), pattern(3, 16)).unwrap();
+    assert_eq!(read(&mut h, 5), pattern(3, 16)[5 * 4096..6 * 4096]);
+    assert_eq!(counts(&h), (3, 2));
+    h.zero(extent(0), blocks(4, 2)).unwrap();
+    assert_eq!(read(&mut h, 5), [0; 4096][..]);
+    // A copy that is given up, and the extent anew in the same slot.
+    let other = read(&mut h, 40);
+    assert_eq!(counts(&h), (4, 2));
+    assert_eq!(read(&mut h, 40), other);
+    let _ = h.outcome(StoreOp::Free { extent: extent(0) }).unwrap();
+    assert_eq!(read(&mut h, 40), [0; 4096][..]);
+    h.checkpoint();
+    h.write(extent(0), blocks(32, 16), pattern(4, 16)).unwrap();
+    assert_eq!(read(&mut h, 40), pattern(4, 16)[8 * 4096..9 * 4096]);
+}
+
+#[test]
+fn what_the_device_gave_for_a_block_that_changed_meanwhile_is_not_kept() {
+    let mut h = Harness::new(64 * MIB);
+    h.write(extent(0), blocks(0, 16), pattern(1, 16)).unwrap();
+    let old = h.submit(StoreOp::Read { extent: extent(0), blocks: blocks(5, 1) });
+    let ios = h.poll();
+    assert_eq!(ios.len(), 1);
+    let change = h.write_op(extent(0), blocks(5, 1), Content::Data(pattern(2, 1)));
+    let _ = h.submit(change);
+    let changes = h.poll();
+    h.complete(&ios[0]);
+    assert!(h.answers.contains_key(&old));
+    assert_eq!(h.store.stats().read_cache_bytes, 0);
+    changes.iter().for_each(|io| h.complete(io));
+    h.run();
+    h.checkpoint();
+    assert_eq!(h.read(extent(0), blocks(5, 1)).unwrap(), pattern(2, 1));
+}
+
+#[test]
+fn large_reads_pass_the_cache_by() {
+    let mut h = Harness::new(64 * MIB);
+    h.write(extent(0), blocks(0, 64), pattern(1, 64)).unwrap();
+    let whole = h.read(extent(0), blocks(0, 64)).unwrap();
+    assert_eq!((whole, h.store.stats().read_cache_bytes), (pattern(1, 64), 0));
+    let some = h.read(extent(0), blocks(8, 4)).unwrap();
+    assert_eq!(
+        (some, h.store.stats().read_cache_bytes),
+        (pattern(1, 64).slice(8 * 4096..12 * 4096), 4 * 4096)
+    );
+}
+
+#[test]
 fn whole_regions_bypass_the_journal_and_lie_next_to_each_other() {
     let mut h = Harness::new(64 * MIB);
     let data = pattern(3, 1024);
