@@ -21,6 +21,8 @@ from bench_profile import profile
 from bench_servers import Evenkeel, Failed, Tgt, run, wrapped
 
 MIB = 1 << 20
+# Extents of a run are placed together: a volume of this size has one owner.
+RUN_BYTES = 256 * MIB
 
 
 class Row:
@@ -77,15 +79,15 @@ def bench(options, url, words, more=()):
     return json.loads(run(wrapped(options.client_cpus, options.nice, command), f"evenkeel bench {url}"))
 
 
-def fill(options, url, span):
-    bench(options, url, ["--op", "write", "--size", "1MiB", "--depth", "4"], ["--one-pass", "--span", f"{span}B"])
+def fill(options, url):
+    bench(options, url, ["--op", "write", "--size", "1MiB", "--depth", "4"], ["--one-pass"])
 
 
 def measure(options, side, row):
     """One column of one row in one round."""
     process = side.server.process
     user, system, switches = process.usage()
-    took = ["--seconds", str(options.seconds), "--span", f"{options.span}B"]
+    took = ["--seconds", str(options.seconds)]
     found = bench(options, side.url(row.op), row.words(), took)
     user_after, system_after, switches_after = process.usage()
     ops = max(found["ops_in_all"], 1)
@@ -160,7 +162,7 @@ def sections(options, folders, stack):
         for side in sides:
             if id(side.server) not in filled:
                 filled.add(id(side.server))
-                fill(options, side.url("read"), options.volume)
+                fill(options, side.url("read"))
     if "disk" in found:
         # Both caches hold what was written: the page cache by the writes, ours once it was read.
         for side in found["disk"][:2]:
@@ -170,17 +172,15 @@ def sections(options, folders, stack):
 
 
 def forward_sides(options, evenkeel, side_of, folder, binary=None):
-    """A process with two servers, each a pinned thread, and a span of extents that one of them owns."""
-    group = evenkeel(folder, binary=binary or options.binary, servers=2)
+    """A process with two servers, each a pinned thread, and a volume that one of them owns."""
+    group = evenkeel(folder, binary=binary or options.binary, volume=RUN_BYTES, servers=2)
     if options.server_cpus:
         group.pin_threads({"s1": options.server_cpus, "s2": options.owner_cpus})
-    owners = group.owners()
-    # The span begins where the volume begins: runs of extents are placed together.
-    owner = owners[0]
+    owners = set(group.owners())
+    if len(owners) != 1:
+        raise Failed(f"the volume for forwarded reads is owned by {', '.join(sorted(owners))}, not by one server")
+    (owner,) = owners
     other = {"s1": "s2", "s2": "s1"}[owner]
-    for extent, found in enumerate(owners):
-        if found != owner and extent * 4 * MIB < options.span:
-            group.ask("move", "bench", str(extent), "--to", owner)
     if options.server_cpus and owner == "s1":
         group.pin_threads({"s1": options.owner_cpus, "s2": options.server_cpus})
     number = {"s1": 1, "s2": 2}
@@ -349,8 +349,6 @@ def parse():
     if options.rounds < 1 or options.seconds <= 0 or options.volume_mib < 256:
         parser.error("--rounds from 1, --seconds above 0, --volume-mib from 256")
     options.volume = options.volume_mib * MIB
-    # Forwarded reads stay within a span that one server can own.
-    options.span = options.volume
     options.disk_flags = options.disk_flags.split()
     usable = sorted(os.sched_getaffinity(0))
     pins = len(usable) > 1
@@ -384,8 +382,7 @@ def main():
             for row in options.rows:
                 if not judged[row.name]["reaches_goal"]:
                     side = found[row.section][1 if row.section == "forward" else 0]
-                    load = [options.client, "bench", "--target", side.url(row.op), *row.words(), "--seconds", "8"]
-                    load += ["--span", f"{options.span}B", "-o", "json"]
+                    load = [options.client, "bench", "--target", side.url(row.op), *row.words(), "--seconds", "8", "-o", "json"]
                     profiles[row.name] = profile(side.server.process, wrapped(options.client_cpus, options.nice, load))
     finally:
         for server in reversed(stack):

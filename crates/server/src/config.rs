@@ -288,7 +288,7 @@ impl ServeConfig {
             )));
         }
         if let Some(text) = &self.disk.read_cache {
-            evenkeel_api::parse_size(text).map_err(|e| error(format!("disk.read_cache: {e}")))?;
+            parse_size(text).map_err(|e| error(format!("disk.read_cache: {e}")))?;
         }
         let mut taken = vec![(self.api, "api".to_owned())];
         for (n, server) in self.servers.iter().enumerate() {
