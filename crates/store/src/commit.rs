@@ -11,6 +11,7 @@ use crate::journal::ring::Ring;
 use crate::layout::{BLOCK, NO_UNIT};
 use crate::op::sequence::{Turn, content_offset, footprint};
 use crate::op::{Mutation, MutationKind};
+use crate::read_cache::ReadCache;
 use crate::store::Store;
 use crate::superblock::JournalPoint;
 use bytes::Bytes;
@@ -241,7 +242,6 @@ impl Store {
                 let held = self.table.slot_mut(slot);
                 let record = &self.cache.get(cached).record;
                 for section in sections {
-                    self.read_cache.remove(slot, changed_blocks(section));
                     let bit = 1u64 << section.region.index();
                     let mapped = record.units[section.region.index()] != NO_UNIT;
                     held.mapped = if mapped { held.mapped | bit } else { held.mapped & !bit };
@@ -250,14 +250,19 @@ impl Store {
                         self.units.unreserve(1);
                     }
                     match section.kind {
-                        SectionKind::Blocks => add_payload(batch, pieces, mutation, section),
+                        SectionKind::Blocks => {
+                            add_payload(batch, pieces, &mut self.read_cache, mutation, section);
+                        }
                         SectionKind::Switch => {
                             self.stats.regions_switched += 1;
                             let blocks = section.region.blocks();
+                            self.read_cache.remove(slot, (blocks.first, blocks.end() - 1));
                             let drop = |block| Effect::Drop { slot, block };
                             batch.effects.extend((blocks.first..blocks.end()).map(drop));
                         }
                         SectionKind::Absent => {
+                            let blocks = section.region.blocks();
+                            self.read_cache.remove(slot, (blocks.first, blocks.end() - 1));
                             batch.effects.extend(section.blocks().map(|block| Effect::Drop { slot, block }));
                         }
                     }
@@ -349,20 +354,15 @@ impl Store {
     }
 }
 
-/// The first and the last block whose content a section may change.
-fn changed_blocks(section: &Section) -> (u16, u16) {
-    let region = section.region.blocks();
-    match section.kind {
-        SectionKind::Switch => (region.first, region.end() - 1),
-        SectionKind::Blocks | SectionKind::Absent => {
-            let last = u16::BITS - 1 - section.mask.leading_zeros();
-            (region.first + section.mask.trailing_zeros() as u16, region.first + last as u16)
-        }
-    }
-}
-
-/// Appends a section's blocks to the payload, shared with the caller's data, and to the overlay to be.
-fn add_payload(batch: &mut Batch, pieces: &mut IoPieces, mutation: &Mutation, section: &Section) {
+/// Appends a section's blocks to the payload, shared with the caller's data, and to the overlay to be; those that are
+/// cached are renewed.
+fn add_payload(
+    batch: &mut Batch,
+    pieces: &mut IoPieces,
+    cache: &mut ReadCache,
+    mutation: &Mutation,
+    section: &Section,
+) {
     let data = match &mutation.kind {
         MutationKind::Write(write) => match &write.content {
             Content::Data(data) => data,
@@ -383,16 +383,17 @@ fn add_payload(batch: &mut Batch, pieces: &mut IoPieces, mutation: &Mutation, se
         }
         _ => pieces.push(data.slice(start..end)),
     }
-    let (slot, unit) = (mutation.slot, section.unit);
     // The overlay keeps what it counts: not the whole of a large write for the few blocks at its ends.
     let kept = if (end - start) * OVERLAY_SHARE_MIN >= data.len() {
         data.slice(start..end)
     } else {
         AlignedBuf::copy_of(&data[start..end]).freeze()
     };
+    let (slot, unit, is_part) = (mutation.slot, section.unit, data.len() > BLOCK);
     for (index, block) in section.blocks().enumerate() {
         let at = index * BLOCK;
         let data = kept.slice(at..at + BLOCK_BYTES as usize);
+        cache.replace(slot, block, &data, is_part);
         batch.effects.push(Effect::Insert { slot, block, unit, data });
     }
 }

@@ -1,9 +1,9 @@
 //! Blocks that were read from the device not long ago, kept in memory so that hot ones need not be read again.
 //!
 //! What holds: a block is here only with the content that the extent's record names at present. It goes in after its
-//! checksum was verified, if the record has not changed since the device was asked; it goes out when a change of it takes
-//! its turn in the journal, and from then on a read waits for that change. The cache has a named size, and large reads
-//! pass it by: a scan would only push out what is hot.
+//! checksum was verified, if the record has not changed since the device was asked. When a change of it takes its turn in
+//! the journal it goes out, or gets its new content, and from then on a read waits for that change. The cache has a named
+//! size, and large reads pass it by: a scan would only push out what is hot.
 
 use crate::layout::BLOCK;
 use evenkeel_types::{AlignedBuf, Bytes};
@@ -90,7 +90,17 @@ impl ReadCache {
         }
     }
 
-    /// Blocks of a slot change, from the first to the last.
+    /// A block changes; one that is kept is kept with its new content. `is_part` of a larger buffer: the rest is not
+    /// worth keeping.
+    pub(crate) fn replace(&mut self, slot: u32, block: u16, data: &Bytes, is_part: bool) {
+        if let Some(seat) = self.places.get(&place(slot, block))
+            && let Some(item) = &mut self.seats[*seat]
+        {
+            item.data = if is_part { AlignedBuf::copy_of(data).freeze() } else { data.clone() };
+        }
+    }
+
+    /// Blocks of a slot change and are not kept, from the first to the last.
     pub(crate) fn remove(&mut self, slot: u32, (first, last): (u16, u16)) {
         let of_slot = || place(slot, first)..=place(slot, last);
         while let Some((place, seat)) =

@@ -67,16 +67,15 @@ fn a_block_read_again_comes_from_memory_and_is_never_an_old_one() {
     assert_eq!(read(&mut h, 5), pattern(2, 1));
     h.checkpoint();
     assert_eq!(read(&mut h, 5), pattern(2, 1));
-    assert_eq!(read(&mut h, 5), pattern(2, 1));
-    assert_eq!(counts(&h), (2, 2));
+    assert_eq!(counts(&h), (1, 2));
     h.write(extent(0), blocks(0, 16), pattern(3, 16)).unwrap();
     assert_eq!(read(&mut h, 5), pattern(3, 16)[5 * 4096..6 * 4096]);
-    assert_eq!(counts(&h), (3, 2));
+    assert_eq!(counts(&h), (2, 2));
     h.zero(extent(0), blocks(4, 2)).unwrap();
     assert_eq!(read(&mut h, 5), [0; 4096][..]);
     // A copy that is given up, and the extent anew in the same slot.
     let other = read(&mut h, 40);
-    assert_eq!(counts(&h), (4, 2));
+    assert_eq!(counts(&h), (3, 2));
     assert_eq!(read(&mut h, 40), other);
     let _ = h.outcome(StoreOp::Free { extent: extent(0) }).unwrap();
     assert_eq!(read(&mut h, 40), [0; 4096][..]);
