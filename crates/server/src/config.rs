@@ -63,7 +63,8 @@ pub struct DiskConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DiskEngine {
-    /// `inline` on memory file systems, else `uring` where the kernel allows it, else `threads`.
+    /// `inline` on memory file systems, else a ring with threads for durable writes where the kernel allows it, else
+    /// `threads`.
     #[default]
     Auto,
     /// An io_uring of the server's own.

@@ -34,8 +34,8 @@ impl DiskDriver for Inline {
         out.append(&mut self.done);
     }
 
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        None
+    fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
     }
 
     fn name(&self) -> &'static str {

@@ -1,13 +1,14 @@
 //! The disk of a server: how the store's reads, writes and flushes reach a file or block device.
 //!
-//! Three engines stand behind one trait: [`uring`] where the kernel allows it, [`threads`] where not, and [`inline`]
-//! for memory file systems, where a call never blocks and a ring or a thread would only cost wake-ups. [`paced`]
-//! wraps any of them and holds the disk to a declared capacity. [`open`] chooses once at the start and says so.
+//! Three engines stand behind one trait: [`uring`] where the kernel allows it, with threads for durable writes
+//! ([`split`]), [`threads`] for everything where not, and [`inline`] for memory file systems, where a call never blocks
+//! and a ring or a thread would only cost wake-ups. [`paced`] wraps any of them and holds the disk to a declared capacity. [`open`] chooses once at the start and says so.
 
 mod blank;
 mod file;
 mod inline;
 mod paced;
+mod split;
 mod threads;
 mod uring;
 
@@ -36,8 +37,8 @@ pub(crate) trait DiskDriver {
     fn kick(&mut self);
     /// Appends what ended.
     fn reap(&mut self, now: Time, out: &mut Vec<Completion>);
-    /// Becomes readable when something ended; none if everything ends within `kick`.
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>>;
+    /// One of them becomes readable when something ended, anew each time; none if everything ends within `kick`.
+    fn wake_fds(&self) -> Vec<BorrowedFd<'_>>;
     /// When to call [`Self::reap`] although nothing woke.
     fn next_due(&self) -> Option<Time> {
         None
@@ -67,7 +68,7 @@ pub(crate) fn drive(
         })?),
         DiskEngine::Auto if file.in_memory() => Box::new(inline::Inline::new(file)),
         DiskEngine::Auto => match ring(&file) {
-            Ok(ring) => Box::new(ring),
+            Ok(ring) => Box::new(split::Split::new(ring, threads::Threads::start(file))),
             Err(e) => {
                 tracing::info!("io_uring is not to be had here ({e}): the disk is driven by threads");
                 threads(file)

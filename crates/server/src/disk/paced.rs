@@ -118,8 +118,8 @@ impl DiskDriver for Paced {
         out.extend(self.ready.drain(..));
     }
 
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.inner.wake_fd()
+    fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.inner.wake_fds()
     }
 
     fn next_due(&self) -> Option<Time> {

@@ -1,4 +1,4 @@
-//! A pool of threads with blocking calls: where io_uring is not to be had.
+//! A pool of threads with blocking calls: for durable writes, and for everything where io_uring is not to be had.
 
 use super::file::{DiskFile, disk_error};
 use super::inline::perform;
@@ -8,6 +8,7 @@ use evenkeel_types::Time;
 use rustix::event::{EventfdFlags, eventfd};
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -19,6 +20,8 @@ struct Shared {
     queue: Mutex<Queue>,
     work: Condvar,
     done: Mutex<Vec<Completion>>,
+    /// There is something in `done`; set behind what was put there, so that it is never overlooked.
+    has_done: AtomicBool,
     wake: OwnedFd,
 }
 
@@ -43,6 +46,7 @@ impl Threads {
             queue: Mutex::default(),
             work: Condvar::new(),
             done: Mutex::default(),
+            has_done: AtomicBool::new(false),
             wake,
         });
         let threads = (0..THREADS)
@@ -68,7 +72,8 @@ fn serve(shared: &Shared) {
         drop(queue);
         let result = perform(&shared.file, &io.kind).map_err(|e| disk_error(&e));
         shared.done.lock().unwrap_or_else(PoisonError::into_inner).push(Completion { id: io.id, result });
-        // A full counter still is readable, which is all that matters.
+        shared.has_done.store(true, Ordering::Release);
+        // Every write wakes those who watch, whatever was counted before: nobody reads the counter.
         let _ = rustix::io::write(&shared.wake, &1u64.to_le_bytes());
     }
 }
@@ -82,12 +87,14 @@ impl DiskDriver for Threads {
     fn kick(&mut self) {}
 
     fn reap(&mut self, _now: Time, out: &mut Vec<Completion>) {
-        let _ = rustix::io::read(&self.shared.wake, &mut [0u8; 8]);
+        if !self.shared.has_done.swap(false, Ordering::Acquire) {
+            return;
+        }
         out.append(&mut self.shared.done.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.shared.wake.as_fd())
+    fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {
+        vec![self.shared.wake.as_fd()]
     }
 
     fn name(&self) -> &'static str {

@@ -276,9 +276,9 @@ impl DiskDriver for Uring {
         self.kick();
     }
 
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+    fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {
         // SAFETY: the descriptor is the ring's and lives as long as the borrow of `self`.
-        Some(unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) })
+        vec![unsafe { BorrowedFd::borrow_raw(self.ring.as_raw_fd()) }]
     }
 
     fn next_due(&self) -> Option<Time> {
@@ -377,7 +377,7 @@ mod tests {
             assert!(began.elapsed() < Duration::from_secs(60), "{} of {count} are complete", out.len());
             let wait = ring.next_due().map_or(Duration::from_millis(100), |due| due.since(clock::now()));
             let wait = rustix::time::Timespec { tv_sec: 0, tv_nsec: wait.subsec_nanos().max(1).into() };
-            let fd = ring.wake_fd().unwrap();
+            let fd = ring.wake_fds()[0];
             let mut polled = [rustix::event::PollFd::from_borrowed_fd(fd, rustix::event::PollFlags::IN)];
             let woken = rustix::event::poll(&mut polled, Some(&wait)).unwrap() > 0;
             if woken || ring.next_due().is_some_and(|due| due <= clock::now()) {

@@ -28,8 +28,12 @@ use evenkeel_types::{BlockOp, BlockOutcome, ExtentId, Incarnation, ServerId, Tim
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::task::{Context, Poll};
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, oneshot};
 
 /// One server.
@@ -62,6 +66,18 @@ struct State {
     lists: BTreeMap<StoreTicket, ListAnswer>,
     last_list: u64,
     reaped: Vec<Completion>,
+}
+
+/// Whether one of the descriptors has become readable; each is then watched for the next time.
+fn any_ready(watched: &[AsyncFd<OwnedFd>], cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    let mut is_ready = false;
+    for fd in watched {
+        if let Poll::Ready(guard) = fd.poll_read_ready(cx) {
+            guard?.clear_ready();
+            is_ready = true;
+        }
+    }
+    if is_ready { Poll::Ready(Ok(())) } else { Poll::Pending }
 }
 
 /// A planner's order is carried out like a person's.
@@ -509,13 +525,15 @@ impl Core {
     }
 
     async fn watch_disk(&self) -> std::io::Result<Infallible> {
-        use std::os::fd::AsFd;
-        let fd = self.state.borrow().disk.wake_fd().map(|fd| fd.as_fd().try_clone_to_owned()).transpose()?;
-        // Without one, nothing of this disk ends later than it is asked for.
-        let Some(fd) = fd else { return std::future::pending().await };
-        let fd = disk::watch(fd)?;
+        let watched: std::io::Result<Vec<_>> = {
+            let state = self.state.borrow();
+            let fds = state.disk.wake_fds().into_iter();
+            fds.map(|fd| disk::watch(fd.try_clone_to_owned()?)).collect()
+        };
+        // Where there is none, nothing of this disk ends later than it is asked for.
+        let watched = watched?;
         loop {
-            fd.readable().await?.clear_ready();
+            poll_fn(|cx| any_ready(&watched, cx)).await?;
             self.spinner.worked(1);
             self.pump();
         }
