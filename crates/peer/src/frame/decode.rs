@@ -31,6 +31,8 @@ pub struct Decoder {
     end: usize,
     payload: Option<PayloadInFlight>,
     expected: Option<(Peer, GroupHash)>,
+    /// Nobody has introduced itself yet.
+    greeting: bool,
 }
 
 #[derive(Debug)]
@@ -47,12 +49,20 @@ impl Decoder {
     /// taken, until [`Self::expect`] names one.
     #[must_use]
     pub fn new(expected: Option<(Peer, GroupHash)>) -> Self {
-        Self { buffer: vec![0; RECEIVE_BYTES], start: 0, end: 0, payload: None, expected }
+        Self { buffer: vec![0; RECEIVE_BYTES], start: 0, end: 0, payload: None, expected, greeting: false }
+    }
+
+    /// A decoder at the start of a connection of somebody unknown: it takes a hello, or a refusal, and reserves memory
+    /// for nothing else until [`Self::expect`] names who is there.
+    #[must_use]
+    pub fn greeting() -> Self {
+        Self { greeting: true, ..Self::new(None) }
     }
 
     /// From now on only frames of this life of this server are taken.
     pub const fn expect(&mut self, peer: Peer, group: GroupHash) {
         self.expected = Some((peer, group));
+        self.greeting = false;
     }
 
     /// Where to receive the next bytes; never empty if all frames were taken.
@@ -102,6 +112,9 @@ impl Decoder {
         };
         let (header, parts) = Header::decode(head).map_err(FrameError::from)?;
         self.check_sender(&header)?;
+        if self.greeting && (!Message::is_greeting(header.kind) || parts.payload_len > 0) {
+            return Err(FrameError::HelloMissing { kind: header.kind, payload: parts.payload_len });
+        }
         let body_end = HEADER_BYTES + parts.body_len as usize;
         let Some(body) = received.get(HEADER_BYTES..body_end) else {
             return Ok(None);

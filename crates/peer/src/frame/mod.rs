@@ -68,6 +68,14 @@ pub enum FrameError {
         /// Who sent it.
         found: crate::hello::Peer,
     },
+    /// The first frame of a connection is neither a hello nor a refusal, or drags data along.
+    #[snafu(display("the other side did not say hello, but {} with {payload} bytes of payload", Message::kind_name(*kind)))]
+    HelloMissing {
+        /// The kind that the header names.
+        kind: u16,
+        /// Bytes of payload that it announces.
+        payload: u32,
+    },
     /// The frame belongs to another group.
     #[snafu(display("frame of another group"))]
     GroupMismatch,

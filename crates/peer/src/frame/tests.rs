@@ -279,6 +279,46 @@ proptest! {
     }
 }
 
+/// Feeds bytes to the decoder of a connection whose other side is unknown.
+fn greeted(decoder: &mut Decoder, bytes: &[u8]) -> Result<Option<Frame>, FrameError> {
+    let space = decoder.receive_space();
+    space[..bytes.len()].copy_from_slice(bytes);
+    decoder.handle_received(bytes.len());
+    decoder.poll_frame()
+}
+
+#[test]
+fn before_the_hello_nothing_else_is_taken_and_no_memory_reserved_for_it() {
+    let hello = {
+        let local = Local {
+            group: "g".into(),
+            server: SENDER.server,
+            incarnation: SENDER.incarnation,
+            program: "1".into(),
+        };
+        encoded(&Message::Hello(local.hello(None)))
+    };
+    let write = encoded(&write_request(4096));
+    let mut decoder = Decoder::greeting();
+    let refused = greeted(&mut decoder, &write[..write.len() - 1]).unwrap_err();
+    assert_eq!(refused, FrameError::HelloMissing { kind: 3, payload: 4096 });
+    assert!(decoder.receive_space().len() > 4096, "a payload is not waited for");
+
+    // A hello that announces data.
+    let mut dragging = hello.clone();
+    dragging[48..52].copy_from_slice(&PAYLOAD_BYTES_MAX.to_le_bytes());
+    let crc = evenkeel_types::checksum::crc32c(&dragging[..HEADER_BYTES - 4]);
+    dragging[60..64].copy_from_slice(&crc.to_le_bytes());
+    let refused = greeted(&mut Decoder::greeting(), &dragging).unwrap_err();
+    assert_eq!(refused, FrameError::HelloMissing { kind: 1, payload: PAYLOAD_BYTES_MAX });
+
+    let mut decoder = Decoder::greeting();
+    assert!(matches!(greeted(&mut decoder, &hello), Ok(Some(Frame { message: Message::Hello(_), .. }))));
+    assert!(greeted(&mut Decoder::greeting(), &write).is_err());
+    decoder.expect(SENDER, group());
+    assert!(matches!(greeted(&mut decoder, &write), Ok(Some(Frame { message: Message::Request(_), .. }))));
+}
+
 #[test]
 fn hellos_say_why_they_are_refused() {
     let local = |group: &str, server: u32| Local {

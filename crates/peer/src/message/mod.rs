@@ -117,6 +117,11 @@ impl Message {
         }
     }
 
+    /// Whether messages of this kind may come from somebody who has not introduced itself.
+    pub(crate) const fn is_greeting(kind: u16) -> bool {
+        matches!(kind, 1 | 2)
+    }
+
     /// The name of a kind of message, for logs and tables.
     #[must_use]
     pub const fn kind_name(kind: u16) -> &'static str {
