@@ -292,6 +292,33 @@ impl Group {
         self.child.as_ref().expect("the group runs").id()
     }
 
+    /// Has the process stand still; returns once all its threads do.
+    ///
+    /// # Panics
+    /// If they do not within 20 s.
+    pub fn pause(&self) {
+        self.signal("STOP");
+        let began = Instant::now();
+        while !self.stands_still() {
+            assert!(began.elapsed() < Duration::from_secs(20), "the process does not stand still");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Has the process go on after [`Self::pause`].
+    pub fn resume(&self) {
+        self.signal("CONT");
+    }
+
+    fn stands_still(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the process runs");
+        // The state is the first field behind the name, which ends with the last parenthesis.
+        threads.flatten().all(|thread| {
+            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+        })
+    }
+
     /// Ends the process at once, as a crash does.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -196,7 +196,7 @@ impl Initiator {
     }
 
     /// Sends what there is; false if the target takes nothing any more.
-    fn send(&mut self) -> bool {
+    pub fn send(&mut self) -> bool {
         while self.connection.wants_transmit() {
             let sent = {
                 let mut slices = [IoSlice::new(&[]); SLICES_MAX];

@@ -27,6 +27,10 @@ pub const PATIENCE_TICK: Duration = Duration::from_millis(250);
 pub const HOPS_MAX: u8 = 1;
 /// Requests of front ends open at once; more are answered BUSY at once.
 pub const REQUESTS_IN_FLIGHT_MAX: usize = 8192;
+/// Bytes of data that a gateway has under way at one owner, to be written there or read from there: with those of the
+/// others they are what may pile up before a connection. More wait at the gateway. A piece of a request alone may have
+/// more.
+pub const FORWARDED_BYTES_MAX: u64 = 32 << 20;
 /// Operations on one extent that wait or run at its owner; more are answered "busy" and retried by their gateways.
 pub const OPERATIONS_PER_EXTENT_MAX: usize = 1024;
 /// Extents with state in memory; idle ones beyond this are forgotten and looked up in the store on their next use.

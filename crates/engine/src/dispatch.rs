@@ -122,6 +122,13 @@ impl Engine {
         let Some(peer) = self.core.peers.get_mut(&from).filter(|peer| peer.up) else {
             return;
         };
+        if now.since(peer.last_heard) > PEER_SILENCE_MAX {
+            // The connection has lapsed, here before somebody looked, and maybe at the other end. Nothing that lies on
+            // it is carried out: others may have done it since.
+            self.core.out.push_back(Output::Disconnect { server: from });
+            self.handle_peer_down(from);
+            return;
+        }
         peer.last_heard = now;
         match message {
             Message::Request(request) => self.handle_remote_request(from, request),
@@ -207,7 +214,18 @@ impl Engine {
         }
         self.core.raise_floor(from, peer.incarnation, request.oldest_open);
         let (extent, write, at) = (request.extent, request.op.is_write(), request.op.range());
-        let proof_at = self.core.now - Duration::from_millis(u64::from(request.proof_age_ms));
+        // The age says how old the proof was when the request was queued at its gateway. That was after the gateway
+        // had answered the heartbeat whose answer came before the request, and so after that heartbeat was sent here,
+        // however long the request was on its way.
+        let queued_after = match peer.lease_from {
+            Some(sent_at) => sent_at,
+            None if request.op.is_write() => {
+                self.core.send(from, Message::Reply(Reply { number, outcome: ReplyOutcome::Busy }));
+                return;
+            }
+            None => self.core.now,
+        };
+        let proof_at = queued_after - Duration::from_millis(u64::from(request.proof_age_ms));
         let origin = Origin::Remote { server: from, session: peer.session, number };
         let operation = arrived(origin, extent, request.epoch, request.op, request.identity, proof_at);
         let key = self.core.operations.insert(operation);

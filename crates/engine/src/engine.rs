@@ -39,7 +39,7 @@ impl Engine {
         core.timers.at_latest(Timer::Heartbeat, config.started + HEARTBEAT_INTERVAL);
         Self {
             core,
-            gateway: Gateway::default(),
+            gateway: Gateway::new(config.incarnation),
             extents: BTreeMap::new(),
             sweep: Sweep::default(),
             orders: BTreeMap::new(),
@@ -52,9 +52,9 @@ impl Engine {
         assert!(now >= self.core.now, "time went back from {} to {now}", self.core.now);
         self.core.now = now;
         match event {
-            Event::Request { id, volume, op } => self.handle_request(id, volume, &op),
+            Event::Request { id, volume, op, proof_at } => self.handle_request(id, volume, &op, proof_at),
             Event::Cancel { id } => self.handle_cancel(id),
-            Event::Proof { id } => self.handle_proof(id),
+            Event::Proof { id, at } => self.handle_proof(id, at),
             Event::PeerUp { server, incarnation } => self.handle_peer_up(server, incarnation),
             Event::PeerDown { server } => self.handle_peer_down(server),
             Event::Message { from, message } => self.handle_message(from, message),

@@ -5,7 +5,7 @@ use evenkeel_meta::{Batch, DirectoryError, MoveId, Txn, TxnOutcome, View, ViewEr
 use evenkeel_peer::Message;
 use evenkeel_types::store_op::{StoreOp, StoreOutcome, StoreTicket};
 use evenkeel_types::{
-    BlockOp, BlockOutcome, ByteRange, Epoch, ExtentId, Incarnation, Region, ServerId, VolumeId,
+    BlockOp, BlockOutcome, ByteRange, Epoch, ExtentId, Incarnation, Region, ServerId, Time, VolumeId,
 };
 
 /// Names a front end's request from its submission to its completion.
@@ -19,7 +19,7 @@ pub struct TxnTicket(pub u64);
 /// Something that happened outside.
 #[derive(Debug)]
 pub enum Event {
-    /// A front end asks for something. The arrival proves that its initiator's connection lives.
+    /// A front end asks for something.
     Request {
         /// Unique among the open requests.
         id: RequestId,
@@ -27,6 +27,9 @@ pub enum Event {
         volume: VolumeId,
         /// What to do.
         op: BlockOp,
+        /// When its initiator's connection was last known to live. The arrival proves it, as of the time before the
+        /// request was read: it may have lain unread from then on, if the server stood still.
+        proof_at: Time,
     },
     /// The front end wants a request no longer. It is completed in any case, by how it ended: only then it is certain
     /// that nothing of it happens any more.
@@ -34,10 +37,12 @@ pub enum Event {
         /// Which request.
         id: RequestId,
     },
-    /// The initiator of an open request has just shown that its connection lives, see [`Output::Prove`].
+    /// The initiator of an open request has shown that its connection lives, see [`Output::Prove`].
     Proof {
         /// Which request.
         id: RequestId,
+        /// When it lived at least: when the question was asked that it answered.
+        at: Time,
     },
     /// A connection to a peer stands, hellos are exchanged. It replaces an earlier connection.
     PeerUp {

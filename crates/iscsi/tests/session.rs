@@ -379,6 +379,29 @@ fn a_silent_initiator_is_asked_and_then_dropped() {
     assert_eq!(raw.closed, Some(CloseReason::PeerSilent));
 }
 
+fn answer_probe(raw: &mut Raw, ttt: u32) {
+    let mut answer = NopOut::empty();
+    answer.opcode |= flags::IMMEDIATE;
+    answer.itt = RESERVED_TAG.into();
+    answer.ttt = ttt.into();
+    assert!(raw.send(&answer, &[]).is_empty());
+}
+
+#[test]
+fn only_the_answer_to_a_question_proves_that_the_initiator_lives_as_of_when_it_was_asked() {
+    let mut raw = Raw::logged_in(&[]);
+    let asked_at = raw.now;
+    raw.target.probe(raw.now);
+    let asked = raw.take()[0].0.view::<NopOut>().ttt.get();
+    raw.pass(Duration::from_secs(1));
+    assert_eq!(raw.ping(b"sent long ago").len(), 1);
+    assert_eq!(raw.target.proven_at(), None, "any bytes are no proof");
+    answer_probe(&mut raw, asked ^ 1);
+    assert_eq!(raw.target.proven_at(), None, "that was not asked");
+    answer_probe(&mut raw, asked);
+    assert_eq!(raw.target.proven_at(), Some(asked_at));
+}
+
 fn text(raw: &mut Raw, ttt: u32, keys: &[u8]) -> Vec<Answer> {
     let mut request = TextRequest::empty();
     request.opcode |= flags::IMMEDIATE;

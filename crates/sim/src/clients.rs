@@ -67,7 +67,8 @@ impl World<'_> {
             ),
         );
         self.clients[client].open.insert(id, op);
-        self.tell(gateway, Event::Request { id, volume, op: request })
+        let proof_at = self.servers[&gateway].local(self.now());
+        self.tell(gateway, Event::Request { id, volume, op: request, proof_at })
     }
 
     /// A gateway has an answer; it is on its way.
@@ -207,8 +208,9 @@ impl World<'_> {
     }
 
     pub(crate) fn proof(&mut self, life: Life, client: usize, id: RequestId) -> Result<(), Violation> {
+        let at = self.servers[&life.server].local(self.now());
         let asked = self.servers[&life.server].life() == life && self.clients[client].open.contains_key(&id);
-        if asked { self.tell(life.server, Event::Proof { id }) } else { Ok(()) }
+        if asked { self.tell(life.server, Event::Proof { id, at }) } else { Ok(()) }
     }
 
     /// A client vanishes: for it, everything open is lost; its gateway notices a little later.

@@ -1,6 +1,6 @@
 //! Sending pieces to whoever owns their extents.
 
-use super::{OpenRequest, Piece, PieceState, Wait, split};
+use super::{OpenRequest, Piece, PieceState, Sent, Wait, room, split};
 use crate::config::{HOPS_MAX, PATIENCE_TICK, REQUEST_PATIENCE, REQUESTS_IN_FLIGHT_MAX};
 use crate::engine::Engine;
 use crate::event::{Arrival, Output, RequestId};
@@ -9,11 +9,11 @@ use crate::operation::Origin;
 use crate::owner::Phase;
 use crate::timers::Timer;
 use evenkeel_peer::{Message, Request};
-use evenkeel_types::{BlockError, BlockOp, Epoch, Payload, ServerId, VolumeId, WriteId};
+use evenkeel_types::{BlockError, BlockOp, Epoch, Payload, ServerId, Time, VolumeId, WriteId};
 
 impl Engine {
     /// A front end asks for something.
-    pub(crate) fn handle_request(&mut self, id: RequestId, volume: VolumeId, op: &BlockOp) {
+    pub(crate) fn handle_request(&mut self, id: RequestId, volume: VolumeId, op: &BlockOp, proof_at: Time) {
         if matches!(op, BlockOp::Flush) {
             // Acknowledged means durable, so whatever was answered needs no flush.
             self.core.out.push_back(Output::Complete { id, outcome: Ok(Payload::default()) });
@@ -28,7 +28,7 @@ impl Engine {
             pieces: split(volume, op).into_iter().map(|(extent, op)| self.new_piece(extent, op)).collect(),
             open: 0,
             deadline: now + REQUEST_PATIENCE,
-            proof_at: now,
+            proof_at,
             proof_asked: false,
             cancelled: false,
         };
@@ -120,6 +120,19 @@ impl Engine {
     }
 
     fn forward(&mut self, id: RequestId, number: u16, owner: ServerId, epoch: Epoch, again: bool) {
+        let op = self.gateway.piece_mut(id, number).map(|piece| &piece.op);
+        let Some(bytes) = op.map(room::data_bytes) else {
+            return;
+        };
+        if !self.gateway.rooms.admit(owner, bytes, (id, number)) {
+            // That it was not sent is no try.
+            if let Some(piece) = self.gateway.piece_mut(id, number) {
+                piece.tries -= 1;
+            }
+            self.core.counters.retried -= u64::from(again);
+            self.park(id, number, Wait::Room(owner));
+            return;
+        }
         self.gateway.next_number += 1;
         let sent = self.gateway.next_number;
         let oldest_open = self.gateway.oldest_open();
@@ -143,7 +156,7 @@ impl Engine {
             let (write, bytes) = (piece.op.is_write(), piece.op.range().len);
             self.core.out.push_back(Output::Arrived(Arrival::FrontEnd { write, bytes, forwarded: true }));
         }
-        self.gateway.sent.insert(sent, (id, number));
+        self.gateway.sent.insert(sent, Sent { server: owner, id, piece: number, bytes });
         self.core.counters.forwarded += 1;
         self.core.send(owner, Message::Request(message));
     }
@@ -197,6 +210,11 @@ impl Engine {
                     time <= self.core.now
                 }
                 Wait::Proof => false,
+                // There is a queue for it, which ends where the extent has another owner.
+                Wait::Room(server) => {
+                    let owner = self.core.route(piece.extent).and_then(|route| route.owner());
+                    owner != Some(server)
+                }
             };
             if is_over {
                 ready.push(number as u16);

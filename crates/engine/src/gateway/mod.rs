@@ -12,30 +12,47 @@
 mod dispatch;
 mod outcome;
 mod patience;
+mod room;
 mod split;
 
 pub(crate) use split::split;
 
+use self::room::Rooms;
 use crate::event::RequestId;
 use crate::slots::Key;
 use evenkeel_peer::PieceOp;
-use evenkeel_types::{BlockError, Epoch, ExtentId, Payload, ServerId, Time, WriteId};
+use evenkeel_types::{BlockError, Epoch, ExtentId, Incarnation, Payload, ServerId, Time, WriteId};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// See the module's head.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub(crate) struct Gateway {
     requests: BTreeMap<RequestId, OpenRequest>,
     /// Requests with a piece that waits.
     parked: BTreeSet<RequestId>,
     /// Pieces at other servers, by the number of the request that was sent.
-    sent: BTreeMap<u64, (RequestId, u16)>,
+    sent: BTreeMap<u64, Sent>,
+    rooms: Rooms,
     /// Numbers of the writes that may be retried.
     open_writes: BTreeSet<u64>,
     next_number: u64,
     next_write: u64,
 }
+
+/// A piece that is at another server.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    server: ServerId,
+    id: RequestId,
+    piece: u16,
+    /// What it takes of the room for that server.
+    bytes: u64,
+}
+
+/// Requests that a gateway sends in one life at most, as a power of two: each life numbers its requests in a range of
+/// its own, so that an answer to a question of an earlier life answers none of this one.
+const NUMBERS_OF_A_LIFE_LOG2: u32 = 40;
 
 #[derive(Debug)]
 struct OpenRequest {
@@ -87,9 +104,31 @@ enum Wait {
     Until(Time),
     /// A proof that the initiator lives.
     Proof,
+    /// Room among what is under way at this server.
+    Room(ServerId),
 }
 
 impl Gateway {
+    /// The gateway of a server in this life.
+    pub(crate) const fn new(incarnation: Incarnation) -> Self {
+        Self {
+            requests: BTreeMap::new(),
+            parked: BTreeSet::new(),
+            sent: BTreeMap::new(),
+            rooms: Rooms::new(),
+            open_writes: BTreeSet::new(),
+            next_number: incarnation.0 << NUMBERS_OF_A_LIFE_LOG2,
+            next_write: 0,
+        }
+    }
+
+    /// A piece is no longer at the server that it was sent to, which has room again.
+    fn take_sent(&mut self, number: u64) -> Option<Sent> {
+        let sent = self.sent.remove(&number)?;
+        self.rooms.release(sent.server, sent.bytes);
+        Some(sent)
+    }
+
     /// Requests that have not ended.
     pub(crate) fn open(&self) -> usize {
         self.requests.len()

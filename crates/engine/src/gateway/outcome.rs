@@ -1,6 +1,6 @@
 //! What became of a piece, and of a request when its last piece ends.
 
-use super::{OpenRequest, PieceState, Wait};
+use super::{OpenRequest, PieceState, Sent, Wait};
 use crate::config::{RETRY_DELAY, RETRY_DELAY_MAX};
 use crate::engine::Engine;
 use crate::event::{Output, RequestId};
@@ -14,13 +14,18 @@ const PROMPT_TRIES: u32 = 4;
 impl Engine {
     /// The owner of a piece elsewhere has answered.
     pub(crate) fn handle_reply(&mut self, from: ServerId, reply: Reply) {
-        let Some((id, piece)) = self.gateway.sent.remove(&reply.number) else {
+        if self.gateway.sent.get(&reply.number).is_none_or(|sent| sent.server != from) {
+            return;
+        }
+        let Some(Sent { id, piece, .. }) = self.gateway.take_sent(reply.number) else {
             return;
         };
-        let is_there = |state: &PieceState| matches!(state, PieceState::Sent { server, number } if *server == from && *number == reply.number);
+        let is_there =
+            |state: &PieceState| matches!(state, PieceState::Sent { number, .. } if *number == reply.number);
         if self.gateway.piece_mut(id, piece).is_some_and(|piece| is_there(&piece.state)) {
             self.handle_outcome(id, piece, reply.outcome);
         }
+        self.serve_room(from);
     }
 
     /// A piece was executed, or not.

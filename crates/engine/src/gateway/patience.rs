@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::event::{Output, RequestId};
 use crate::timers::Timer;
 use evenkeel_peer::{Message, ReplyOutcome};
-use evenkeel_types::{BlockError, ServerId};
+use evenkeel_types::{BlockError, ServerId, Time};
 
 impl Engine {
     /// Asks the front end to have the initiator show that it lives, once until it does.
@@ -19,19 +19,20 @@ impl Engine {
         }
     }
 
-    /// The initiator has just shown that it lives.
-    pub(crate) fn handle_proof(&mut self, id: RequestId) {
+    /// The initiator has shown that it lived at a time.
+    pub(crate) fn handle_proof(&mut self, id: RequestId, at: Time) {
         let now = self.core.now;
         let Some(request) = self.gateway.requests.get_mut(&id) else {
             return;
         };
-        request.proof_at = now;
+        let at = request.proof_at.max(at);
+        request.proof_at = at;
         request.proof_asked = false;
         for piece in &mut request.pieces {
             match &mut piece.state {
                 PieceState::Local(key) => {
                     if let Some(operation) = self.core.operations.get_mut(*key) {
-                        operation.proof_at = now;
+                        operation.proof_at = at;
                     }
                 }
                 PieceState::Parked(wait) if *wait == Wait::Proof => *wait = Wait::Until(now),
@@ -105,8 +106,9 @@ impl Engine {
                 PieceState::Parked(_) => {}
                 PieceState::Sent { server, number } => {
                     uncertain |= write;
-                    self.gateway.sent.remove(&number);
+                    self.gateway.take_sent(number);
                     self.core.send(server, Message::Cancel { number });
+                    self.serve_room(server);
                 }
                 PieceState::Local(key) => uncertain |= write && !self.abandon(extent, key),
             }
@@ -118,16 +120,13 @@ impl Engine {
     /// The connection to a server is gone: what was sent to it waits for the next one.
     pub(crate) fn park_sent(&mut self, server: ServerId) {
         let mut lost = Vec::new();
-        for (number, (id, piece)) in &self.gateway.sent {
-            let request = self.gateway.requests.get(id);
-            let state =
-                request.and_then(|request| request.pieces.get(usize::from(*piece))).map(|piece| &piece.state);
-            if matches!(state, Some(PieceState::Sent { server: there, .. }) if *there == server) {
-                lost.push((*number, *id, *piece));
+        for (number, sent) in &self.gateway.sent {
+            if sent.server == server {
+                lost.push((*number, sent.id, sent.piece));
             }
         }
         for (number, id, piece) in lost {
-            self.gateway.sent.remove(&number);
+            self.gateway.take_sent(number);
             if let Some(piece) = self.gateway.piece_mut(id, piece) {
                 piece.may_be_applied |= piece.op.is_write();
             }
@@ -135,5 +134,6 @@ impl Engine {
             // Another server may own the extent by now.
             self.retry_request(id);
         }
+        self.serve_room(server);
     }
 }

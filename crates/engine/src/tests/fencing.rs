@@ -101,6 +101,9 @@ fn an_owner_without_the_required_targets_lease_answers_no_read() {
     assert!(world.is_open(1, read));
     world.hold_links.clear();
     world.hold_txns = false;
+    // What comes after such a silence ends the connection; the next one gives the lease.
+    world.settle();
+    world.connect(1, 2);
     world.pass_ms(3_000);
     assert_eq!(world.read_byte(1, read), 1);
 }

@@ -5,6 +5,7 @@
 mod crashes;
 mod directory;
 mod fencing;
+mod links;
 mod moves;
 mod once;
 mod random;

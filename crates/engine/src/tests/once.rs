@@ -27,7 +27,7 @@ fn a_retry_of_an_applied_write_is_answered_with_its_result_after_a_restart() {
     world.crash(1);
     world.hold_links.clear();
     world.start(1);
-    world.settle();
+    world.pass_ms(50);
     assert!(world.outcome(2, first).unwrap().is_ok());
     assert_eq!(world.engine(1).counters().duplicates, 1);
     assert_eq!(world.byte_at(1, 0, 512), 1);
@@ -46,7 +46,7 @@ fn a_retry_under_way_at_the_same_time_joins_the_first() {
     world.settle();
     world.disconnect(1, 2);
     world.connect(1, 2);
-    world.settle();
+    world.pass_ms(50);
     assert!(world.is_open(2, first));
     world.hold_stores.clear();
     world.settle();

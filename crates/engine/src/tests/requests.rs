@@ -176,7 +176,11 @@ fn a_write_is_sequenced_only_while_its_initiator_is_known_to_live() {
     world.start(1);
     world.pass(Duration::from_secs(1));
     assert!(world.is_open(2, write), "the proof is too old");
-    world.event(2, crate::Event::Proof { id: crate::RequestId(write) });
+    let (id, now) = (crate::RequestId(write), world.now);
+    world.event(2, crate::Event::Proof { id, at: now - Duration::from_millis(2_001) });
+    world.settle();
+    assert!(world.is_open(2, write), "an answer to a question of long ago proves nothing about now");
+    world.event(2, crate::Event::Proof { id, at: now });
     world.settle();
     assert!(world.outcome(2, write).unwrap().is_ok());
 }

@@ -280,7 +280,7 @@ impl World {
                 self.servers.get_mut(&n).unwrap().store.queue.push_back((ticket, op));
             }
             Output::Transact { ticket, txn } => self.txns.push_back((n, ticket, txn)),
-            Output::Prove { id } if self.prove => self.event(n, Event::Proof { id }),
+            Output::Prove { id } if self.prove => self.event(n, Event::Proof { id, at: self.now }),
             Output::Disconnect { server } => self.disconnect(n, server.0),
             Output::Event(event) => self.servers.get_mut(&n).unwrap().events.push(event),
             Output::Prove { .. }
@@ -467,7 +467,8 @@ impl World {
         self.next_request += 1;
         let id = self.next_request;
         let volume = self.volume;
-        self.event(n, Event::Request { id: RequestId(id), volume, op });
+        let proof_at = self.now;
+        self.event(n, Event::Request { id: RequestId(id), volume, op, proof_at });
         id
     }
 

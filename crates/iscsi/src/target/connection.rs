@@ -169,10 +169,17 @@ impl Connection {
         self.core.close(reason);
     }
 
-    /// Asks the initiator for a sign of life, unless that was asked already: [`Self::last_received`] then grows, or the
+    /// Asks the initiator for a sign of life, unless that was asked already: [`Self::proven_at`] then grows, or the
     /// connection is dropped.
     pub fn probe(&mut self, now: Time) {
         self.core.probe(now);
+    }
+
+    /// When the latest NOP-In was sent that the initiator answered. It lived then, whatever else lies in the queues of
+    /// the sockets and may have lain there for long.
+    #[must_use]
+    pub fn proven_at(&self) -> Option<Time> {
+        self.core.liveness.proven_at
     }
 
     /// When something was last received.

@@ -15,6 +15,8 @@ pub(super) struct Liveness {
     pub(super) last_received: Time,
     /// Our NOP-In that is not answered: when it was sent, and its tag.
     pub(super) probe: Option<(Time, u32)>,
+    /// When the latest NOP-In was sent that was answered.
+    pub(super) proven_at: Option<Time>,
     probes_sent: u32,
     /// When a connection that was asked to log out is closed.
     pub(super) logout_deadline: Option<Time>,
@@ -22,7 +24,7 @@ pub(super) struct Liveness {
 
 impl Liveness {
     pub(super) const fn new(now: Time) -> Self {
-        Self { last_received: now, probe: None, probes_sent: 0, logout_deadline: None }
+        Self { last_received: now, probe: None, proven_at: None, probes_sent: 0, logout_deadline: None }
     }
 
     fn next_probe_tag(&mut self) -> u32 {
@@ -97,8 +99,8 @@ impl Core {
 
     /// The initiator answered a NOP-In.
     pub(super) fn probe_answered(&mut self, tag: u32) {
-        if self.liveness.probe.is_some_and(|(_, asked)| asked == tag) {
-            self.liveness.probe = None;
+        if let Some((sent, _)) = self.liveness.probe.take_if(|(_, asked)| *asked == tag) {
+            self.liveness.proven_at = Some(sent);
         }
     }
 

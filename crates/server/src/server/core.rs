@@ -17,6 +17,7 @@ use super::front_end::FrontEnd;
 use super::move_log::MoveLog;
 use super::peers::PeerLinks;
 use super::spin::Spinner;
+use super::standstill::Standstill;
 use crate::clock;
 use crate::disk::{self, Completion, DiskDriver};
 use evenkeel_engine::{DirectoryEvent, Engine, EngineEvent, Event, MoveOrder, Output, RequestId, TxnTicket};
@@ -45,6 +46,7 @@ pub(crate) struct Core {
     links: RefCell<PeerLinks>,
     balancer: RefCell<Balancer>,
     moves: RefCell<MoveLog>,
+    standstill: Standstill,
     /// When the timer task wakes next, and the way to wake it earlier.
     armed: Cell<Option<Time>>,
     rearm: Notify,
@@ -189,6 +191,7 @@ impl Core {
             links: RefCell::new(parts.links),
             balancer: RefCell::new(parts.balancer),
             moves: RefCell::new(MoveLog::default()),
+            standstill: Standstill::new(clock::now()),
             armed: Cell::new(None),
             rearm: Notify::new(),
             failure: RefCell::new(None),
@@ -203,6 +206,11 @@ impl Core {
 
     pub(crate) const fn me(&self) -> ServerId {
         self.me
+    }
+
+    /// What is to be looked at before anything is read from a connection.
+    pub(crate) const fn standstill(&self) -> &Standstill {
+        &self.standstill
     }
 
     // ---- the end ----
@@ -225,17 +233,19 @@ impl Core {
 
     // ---- front ends ----
 
-    /// Gives a request to the engine; [`Self::pump`] sets it going.
+    /// Gives a request to the engine, with the time when its initiator was last known to live; [`Self::pump`] sets it
+    /// going.
     pub(crate) fn submit(
         &self,
         front_end: &Rc<dyn FrontEnd>,
         task: u64,
         volume: VolumeId,
         op: BlockOp,
+        proof_at: Time,
     ) -> RequestId {
         let mut state = self.state.borrow_mut();
         let id = state.waiters.insert(Waiter { front_end: Rc::clone(front_end), task });
-        state.engine.handle(clock::now(), Event::Request { id, volume, op });
+        state.engine.handle(clock::now(), Event::Request { id, volume, op, proof_at });
         id
     }
 
@@ -244,9 +254,9 @@ impl Core {
         self.state.borrow_mut().engine.handle(clock::now(), Event::Cancel { id });
     }
 
-    /// The initiator of a request has just been heard.
-    pub(crate) fn proof(&self, id: RequestId) {
-        self.state.borrow_mut().engine.handle(clock::now(), Event::Proof { id });
+    /// The initiator of a request has shown that it lived at a time.
+    pub(crate) fn proof(&self, id: RequestId, at: Time) {
+        self.state.borrow_mut().engine.handle(clock::now(), Event::Proof { id, at });
     }
 
     // ---- the engine from outside ----

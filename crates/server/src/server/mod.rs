@@ -5,12 +5,15 @@ mod balancer;
 mod core;
 mod directory_link;
 mod election;
+#[cfg(test)]
+mod fixture;
 mod front_end;
 mod move_log;
 mod opening;
 mod peers;
 mod portal;
 mod spin;
+mod standstill;
 #[cfg(test)]
 mod tests;
 mod vital;
@@ -164,6 +167,7 @@ async fn serve(launch: Launch, opened: Opened) -> Result<(), ServeError> {
     let accepting = vital.spawn("portal", Rc::clone(&targets).accept(portal));
     vital.spawn("balancing", balance(Rc::clone(&core), candidacy));
     vital.spawn("tidying", tidy(Rc::clone(&core)));
+    vital.spawn("standstills", standstill::watch(Rc::clone(&core), Rc::clone(&targets)));
     let about = answers::About {
         portal: launch.server.portal.to_string(),
         peer: launch.server.peer.to_string(),

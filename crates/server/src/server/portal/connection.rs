@@ -10,7 +10,7 @@ use evenkeel_engine::RequestId;
 use evenkeel_iscsi::target::{
     Action, CloseReason, Connection, ConnectionId, NexusName, TargetConfig, TaskId,
 };
-use evenkeel_types::{BlockOutcome, VolumeId};
+use evenkeel_types::{BlockOutcome, Time, VolumeId};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
@@ -35,21 +35,33 @@ pub(super) struct Connected {
     /// The connection's task is at work and looks at the protocol again before it waits.
     working: Cell<bool>,
     open: RefCell<BTreeMap<u64, RequestId>>,
-    /// The engine waits for a sign of life of the initiator.
-    proving: Cell<bool>,
+    /// The standstills of the server before this connection.
+    standstills: u64,
+    /// The time just before something was last read: what was read may have lain there from then on.
+    read_at: Cell<Time>,
+    /// The latest sign of life that the engine knows of.
+    proven_at: Cell<Option<Time>>,
     volume: Cell<Option<VolumeId>>,
     nexus: RefCell<Option<NexusName>>,
 }
 
 impl Connected {
-    pub(super) fn new(id: ConnectionId, config: Arc<TargetConfig>, from: String) -> Rc<Self> {
+    pub(super) fn new(
+        id: ConnectionId,
+        config: Arc<TargetConfig>,
+        from: String,
+        standstills: u64,
+    ) -> Rc<Self> {
+        let now = now();
         Rc::new(Self {
             id,
-            protocol: RefCell::new(Connection::new(config, from, now())),
+            protocol: RefCell::new(Connection::new(config, from, now)),
             wake: Notify::new(),
             working: Cell::new(false),
             open: RefCell::default(),
-            proving: Cell::new(false),
+            standstills,
+            read_at: Cell::new(now),
+            proven_at: Cell::new(None),
             volume: Cell::new(None),
             nexus: RefCell::default(),
         })
@@ -57,6 +69,10 @@ impl Connected {
 
     pub(super) const fn id(&self) -> ConnectionId {
         self.id
+    }
+
+    pub(super) const fn standstills(&self) -> u64 {
+        self.standstills
     }
 
     pub(super) fn volume(&self) -> Option<VolumeId> {
@@ -112,7 +128,6 @@ impl FrontEnd for Connected {
     }
 
     fn prove(&self) {
-        self.proving.set(true);
         self.with(|connection| connection.probe(now()));
     }
 }
@@ -195,8 +210,15 @@ fn lost(portal: &Rc<Portal>, connected: &Rc<Connected>) -> CloseReason {
     act(portal, connected).unwrap_or(CloseReason::Dropped)
 }
 
-/// Receives what is there.
+/// Receives what is there; nothing if the server stood still since the connection was accepted. The initiator may have
+/// given the connection up meanwhile, sent the same writes over another one, and others after them: what lies in the
+/// socket must not come after those.
 fn receive(portal: &Rc<Portal>, connected: &Rc<Connected>, stream: &TcpStream) -> io::Result<()> {
+    let read_at = now();
+    if portal.core.standstill().look(read_at) != connected.standstills {
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
+    connected.read_at.set(read_at);
     let mut ports = Ports { portal, connected };
     let mut connection = connected.protocol.borrow_mut();
     for _ in 0..RECEIVES_MAX {
@@ -205,7 +227,7 @@ fn receive(portal: &Rc<Portal>, connected: &Rc<Connected>, stream: &TcpStream) -
         match stream.try_read(space) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(n) => {
-                connection.handle_received(now(), n, &mut ports);
+                connection.handle_received(read_at, n, &mut ports);
                 if n < wanted {
                     drained(stream);
                     break;
@@ -215,11 +237,14 @@ fn receive(portal: &Rc<Portal>, connected: &Rc<Connected>, stream: &TcpStream) -
             Err(e) => return Err(e),
         }
     }
+    let proven_at = connection.proven_at();
     drop(connection);
-    if connected.proving.replace(false) {
+    if let Some(at) = proven_at
+        && connected.proven_at.replace(proven_at) != proven_at
+    {
         let open: Vec<RequestId> = connected.open.borrow().values().copied().collect();
         for id in open {
-            portal.core.proof(id);
+            portal.core.proof(id, at);
         }
         portal.core.pump();
     }
@@ -261,7 +286,8 @@ fn act(portal: &Rc<Portal>, connected: &Rc<Connected>) -> Option<CloseReason> {
             let Some(action) = next else { break };
             match action {
                 Action::Submit { task, volume, op } => {
-                    let id = portal.core.submit(&front_end, task.0, volume, op);
+                    let proof_at = connected.read_at.get();
+                    let id = portal.core.submit(&front_end, task.0, volume, op, proof_at);
                     connected.open.borrow_mut().insert(task.0, id);
                     submitted += 1;
                 }

@@ -81,7 +81,9 @@ impl Portal {
                     }
                     self.last_connection.set(self.last_connection.get() + 1);
                     let id = ConnectionId(self.last_connection.get());
-                    let connected = Connected::new(id, Arc::clone(&self.config), from.to_string());
+                    let standstills = self.core.standstill().look(now());
+                    let config = Arc::clone(&self.config);
+                    let connected = Connected::new(id, config, from.to_string(), standstills);
                     self.connections.borrow_mut().insert(id, Rc::clone(&connected));
                     tokio::task::spawn_local(connection::drive(Rc::clone(&self), connected, stream));
                 }
@@ -121,6 +123,14 @@ impl Portal {
     /// Closes all connections.
     pub(crate) fn drop_all(&self) {
         for connected in self.all() {
+            connected.with(|connection| connection.close(CloseReason::Dropped));
+        }
+    }
+
+    /// Closes the connections that stood before the latest standstill.
+    pub(crate) fn drop_outlived(&self) {
+        let standstills = self.core.standstill().look(now());
+        for connected in self.all().into_iter().filter(|connected| connected.standstills() < standstills) {
             connected.with(|connection| connection.close(CloseReason::Dropped));
         }
     }
