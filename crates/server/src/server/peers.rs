@@ -1,12 +1,18 @@
 //! Connections to the other servers: one for each pair, dialled by the server with the lower id.
 //!
-//! A connection begins with a hello in each direction. It lapses when nothing came for [`LAPSE_AFTER`]; what was queued
-//! on it is then gone, on both sides, and the engine is told. Heartbeats keep a connection without other work alive.
+//! A connection begins with a hello in each direction. It lapses when nothing came for [`LAPSE_AFTER`], or when the other
+//! side took nothing for that long; what was queued on it is then gone, on both sides, and the engine is told. Heartbeats
+//! keep a connection without other work alive.
+//!
+//! What holds: a message is carried out only if its connection is the present one with that peer, has not lapsed, and
+//! stood for no standstill of this server. All of that is asked before bytes are read, and again before what they say is
+//! carried out.
 
 use super::core::Core;
 use crate::clock::now;
 use evenkeel_peer::{Decoder, Encoder, FrameError, GroupHash, Hello, Local, Message, Peer};
-use evenkeel_types::{Bytes, ServerId};
+use evenkeel_types::{Bytes, ServerId, Time};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, IoSlice};
 use std::rc::Rc;
@@ -14,18 +20,22 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 /// Silence after which a connection is given up: L of the lease rules.
 pub(crate) const LAPSE_AFTER: Duration = Duration::from_secs(2);
-/// Time for connecting and for the hello.
+/// Time for connecting, and for the hellos of both sides.
 const HELLO_WITHIN: Duration = Duration::from_secs(2);
+/// Accepted connections that have not said hello; more are closed at once. Who is there is not known yet, and each costs
+/// a receive buffer.
+const HELLOS_AWAITED_MAX: usize = 32;
 /// Pause between attempts to connect.
 const DIAL_EVERY: Duration = Duration::from_millis(200);
 /// How often new servers are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// Bytes that may wait to be sent to one peer; a peer that lets more pile up is cut off.
-const OUTBOX_BYTES_MAX: usize = 64 << 20;
+/// Bytes that may wait to be sent to one peer. What gateways have under way is bounded for each owner, and so are the
+/// copies of moves, so that a peer that reads lets far less pile up; this is against one that asks for more than it may.
+const OUTBOX_BYTES_MAX: usize = 512 << 20;
 /// Pieces handed to the kernel in one call.
 const GATHER_MAX: usize = 64;
 
@@ -42,6 +52,8 @@ struct Link {
     peer: Peer,
     outbox: VecDeque<Bytes>,
     outbox_bytes: usize,
+    /// When the kernel last took something, or nothing was left to be taken.
+    taken_at: Time,
     wake: Rc<Notify>,
 }
 
@@ -54,6 +66,9 @@ impl PeerLinks {
     /// Queues a message. Without a connection it is gone, as on a connection that breaks: the engine knows.
     pub(crate) fn send(&mut self, to: ServerId, message: &Message) {
         let Some(link) = self.links.get_mut(&to) else { return };
+        if link.outbox.is_empty() {
+            link.taken_at = now();
+        }
         for piece in self.encoder.encode(message) {
             link.outbox_bytes += piece.len();
             link.outbox.push_back(piece);
@@ -74,6 +89,7 @@ impl PeerLinks {
             peer,
             outbox: VecDeque::new(),
             outbox_bytes: 0,
+            taken_at: now(),
             wake: Rc::clone(&wake),
         };
         if let Some(old) = self.links.insert(peer.server, link) {
@@ -100,14 +116,45 @@ impl PeerLinks {
     }
 }
 
+/// A place among the connections that have not said hello.
+struct Greeter(Rc<Cell<usize>>);
+
+impl Greeter {
+    fn admit(awaited: &Rc<Cell<usize>>) -> Option<Self> {
+        (awaited.get() < HELLOS_AWAITED_MAX).then(|| {
+            awaited.set(awaited.get() + 1);
+            Self(Rc::clone(awaited))
+        })
+    }
+}
+
+impl Drop for Greeter {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
 /// Accepts connections of servers with lower ids.
 pub(crate) async fn accept(core: Rc<Core>, listener: TcpListener) {
+    let awaited = Rc::new(Cell::new(0));
+    let mut told = false;
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
+                let Some(greeter) = Greeter::admit(&awaited) else {
+                    if !told {
+                        tracing::warn!(
+                            server = %core.name(),
+                            "refused peer connection from {from}: {HELLOS_AWAITED_MAX} have not said hello yet"
+                        );
+                    }
+                    told = true;
+                    continue;
+                };
+                told = false;
                 let core = Rc::clone(&core);
                 tokio::task::spawn_local(async move {
-                    if let Err(why) = serve(&core, stream, None).await {
+                    if let Err(why) = serve(&core, stream, None, Some(greeter)).await {
                         tracing::info!(server = %core.name(), "peer connection from {from} ended: {why}");
                     }
                 });
@@ -139,7 +186,7 @@ async fn dial(core: Rc<Core>, server: ServerId) {
         if let Some(address) = core.peer_address(server) {
             let connected = timeout(HELLO_WITHIN, TcpStream::connect(&address)).await;
             let ended = match connected {
-                Ok(Ok(stream)) => serve(&core, stream, Some(server)).await.map(|()| quiet = false),
+                Ok(Ok(stream)) => serve(&core, stream, Some(server), None).await.map(|()| quiet = false),
                 Ok(Err(e)) => Err(format!("cannot connect to {address}: {e}")),
                 Err(_) => Err(format!("cannot connect to {address}: no answer in {HELLO_WITHIN:?}")),
             };
@@ -155,32 +202,26 @@ async fn dial(core: Rc<Core>, server: ServerId) {
 }
 
 /// Runs one connection to its end. `Ok` if it once stood.
-async fn serve(core: &Rc<Core>, stream: TcpStream, expects: Option<ServerId>) -> Result<(), String> {
+async fn serve(
+    core: &Rc<Core>,
+    stream: TcpStream,
+    expects: Option<ServerId>,
+    greeter: Option<Greeter>,
+) -> Result<(), String> {
+    let standstills = core.standstill().look(now());
     stream.set_nodelay(true).map_err(|e| e.to_string())?;
-    let mut decoder = Decoder::new(None);
-    let (local, group) = core.with_links(|links| (links.local.clone(), links.local.group_hash()));
-    let me = Peer { server: local.server, incarnation: local.incarnation };
-    send_now(&stream, me, group, &Message::Hello(local.hello(expects))).await?;
-    let hello = timeout(HELLO_WITHIN, receive_hello(&stream, &mut decoder))
-        .await
-        .map_err(|_| "no hello".to_owned())??;
-    let known = |server| core.known_incarnation(server);
-    let peer = match local.accept(&hello, expects, known) {
-        Ok(peer) => peer,
-        Err(refusal) => {
-            let reason = refusal.to_string();
-            send_now(&stream, me, group, &Message::Refuse { reason: reason.clone() }).await?;
-            return Err(reason);
-        }
-    };
-    decoder.expect(peer, group);
+    let mut decoder = Decoder::greeting();
+    let greeted = timeout(HELLO_WITHIN, greet(core, &stream, &mut decoder, expects)).await;
+    let peer = greeted.map_err(|_| "no hello".to_owned())??;
+    drop(greeter);
     if core.with_links(|links| links.close(peer.server)) {
         core.peer_down(peer.server);
     }
     let (number, wake) = core.with_links(|links| links.open(peer));
     tracing::info!(server = %core.name(), "connected with {} (start {})", peer.server, peer.incarnation);
     core.peer_up(peer);
-    let ended = exchange(core, &stream, &mut decoder, peer, number, &wake).await;
+    let mut hearing = Hearing { peer, number, standstills, heard: now() };
+    let ended = exchange(core, &stream, &mut decoder, &mut hearing, &wake).await;
     let own = core.with_links(|links| {
         let own = links.own(peer, number).is_some();
         if own {
@@ -193,6 +234,31 @@ async fn serve(core: &Rc<Core>, stream: TcpStream, expects: Option<ServerId>) ->
     }
     tracing::info!(server = %core.name(), "connection with {} ended: {}", peer.server, ended);
     Ok(())
+}
+
+/// Exchanges hellos; gives who is there.
+async fn greet(
+    core: &Rc<Core>,
+    stream: &TcpStream,
+    decoder: &mut Decoder,
+    expects: Option<ServerId>,
+) -> Result<Peer, String> {
+    let (local, group) = core.with_links(|links| (links.local.clone(), links.local.group_hash()));
+    let me = Peer { server: local.server, incarnation: local.incarnation };
+    send_now(stream, me, group, &Message::Hello(local.hello(expects))).await?;
+    let hello = receive_hello(stream, decoder).await?;
+    let known = |server| core.known_incarnation(server);
+    match local.accept(&hello, expects, known) {
+        Ok(peer) => {
+            decoder.expect(peer, group);
+            Ok(peer)
+        }
+        Err(refusal) => {
+            let reason = refusal.to_string();
+            send_now(stream, me, group, &Message::Refuse { reason: reason.clone() }).await?;
+            Err(reason)
+        }
+    }
 }
 
 async fn send_now(stream: &TcpStream, me: Peer, group: GroupHash, message: &Message) -> Result<(), String> {
@@ -228,34 +294,65 @@ async fn receive_hello(stream: &TcpStream, decoder: &mut Decoder) -> Result<Hell
     }
 }
 
+/// What a connection has to be for its messages to be carried out.
+struct Hearing {
+    peer: Peer,
+    /// Of the link that it is.
+    number: u64,
+    /// The standstills of this server before it.
+    standstills: u64,
+    /// Just before something was last read from it.
+    heard: Time,
+}
+
+impl Hearing {
+    /// The time, if messages of the connection may be carried out; else why it ends.
+    fn check(&self, core: &Core) -> Result<Time, String> {
+        let now = now();
+        if core.standstill().look(now) != self.standstills {
+            return Err("this server stood still".to_owned());
+        }
+        if core.with_links(|links| links.own(self.peer, self.number).is_none()) {
+            return Err("another connection took its place".to_owned());
+        }
+        if now.since(self.heard) > LAPSE_AFTER {
+            return Err(format!("nothing came for {LAPSE_AFTER:?}"));
+        }
+        Ok(now)
+    }
+}
+
 /// Reads and writes until the connection ends; gives the reason.
 async fn exchange(
     core: &Rc<Core>,
     stream: &TcpStream,
     decoder: &mut Decoder,
-    peer: Peer,
-    number: u64,
+    hearing: &mut Hearing,
     wake: &Notify,
 ) -> String {
-    let mut heard = Instant::now();
     loop {
-        match write_outbox(core, stream, peer, number) {
+        let now = match hearing.check(core) {
+            Ok(now) => now,
             Err(why) => return why,
-            Ok(blocked) => {
+        };
+        match write_outbox(core, stream, hearing, now) {
+            Err(why) => return why,
+            Ok(taken_at) => {
+                let blocked = taken_at.is_some();
+                // A little later than the time that is still allowed.
+                let lapse =
+                    taken_at.unwrap_or(now).min(hearing.heard) + LAPSE_AFTER + Duration::from_millis(1);
                 tokio::select! {
                     biased;
                     ready = stream.readable() => if let Err(e) = ready { return e.to_string() },
                     () = wake.notified() => {}
                     ready = stream.writable(), if blocked => if let Err(e) = ready { return e.to_string() },
-                    () = tokio::time::sleep_until(heard + LAPSE_AFTER) => {
-                        return format!("nothing came for {LAPSE_AFTER:?}");
-                    }
+                    () = sleep(lapse.since(now)) => {}
                 }
             }
         }
-        match read_messages(core, stream, decoder, peer.server, &mut heard) {
-            Ok(()) => {}
-            Err(why) => return why,
+        if let Err(why) = read_messages(core, stream, decoder, hearing) {
+            return why;
         }
     }
 }
@@ -264,9 +361,9 @@ fn read_messages(
     core: &Rc<Core>,
     stream: &TcpStream,
     decoder: &mut Decoder,
-    from: ServerId,
-    heard: &mut Instant,
+    hearing: &mut Hearing,
 ) -> Result<(), String> {
+    let now = hearing.check(core)?;
     let mut messages = Vec::new();
     loop {
         let space = decoder.receive_space();
@@ -274,7 +371,7 @@ fn read_messages(
         match stream.try_read(space) {
             Ok(0) => return Err("closed by the other side".to_owned()),
             Ok(n) => {
-                *heard = Instant::now();
+                hearing.heard = now;
                 decoder.handle_received(n);
                 take_frames(decoder, &mut messages).map_err(|e| e.to_string())?;
                 if n < wanted {
@@ -292,7 +389,8 @@ fn read_messages(
         }
     }
     if !messages.is_empty() {
-        core.peer_messages(now(), from, messages);
+        let now = hearing.check(core)?;
+        core.peer_messages(now, hearing.peer.server, messages);
     }
     Ok(())
 }
@@ -304,18 +402,21 @@ fn take_frames(decoder: &mut Decoder, messages: &mut Vec<Message>) -> Result<(),
     Ok(())
 }
 
-/// Sends what is queued; true if the kernel takes no more now.
-fn write_outbox(core: &Rc<Core>, stream: &TcpStream, peer: Peer, number: u64) -> Result<bool, String> {
+/// Sends what is queued. If the kernel takes no more now, this is when it last took something.
+fn write_outbox(
+    core: &Rc<Core>,
+    stream: &TcpStream,
+    hearing: &Hearing,
+    now: Time,
+) -> Result<Option<Time>, String> {
     core.with_links(|links| {
-        let link = links.own(peer, number).ok_or("another connection took its place")?;
-        if link.outbox_bytes > OUTBOX_BYTES_MAX {
-            return Err(format!("{} does not read what it is sent", link.peer.server));
-        }
+        let link = links.own(hearing.peer, hearing.number).ok_or("another connection took its place")?;
         while !link.outbox.is_empty() {
             let slices: Vec<IoSlice<'_>> =
                 link.outbox.iter().take(GATHER_MAX).map(|piece| IoSlice::new(piece)).collect();
             match stream.try_write_vectored(&slices) {
                 Ok(mut n) => {
+                    link.taken_at = now;
                     link.outbox_bytes -= n;
                     while let Some(first) = link.outbox.front_mut() {
                         if n < first.len() {
@@ -326,10 +427,23 @@ fn write_outbox(core: &Rc<Core>, stream: &TcpStream, peer: Peer, number: u64) ->
                         link.outbox.pop_front();
                     }
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                // Much may wait while the other side reads; it is too slow only if it reads nothing at all.
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    let server = link.peer.server;
+                    if now.since(link.taken_at) > LAPSE_AFTER {
+                        return Err(format!("{server} read nothing of what it was sent for {LAPSE_AFTER:?}"));
+                    }
+                    if link.outbox_bytes > OUTBOX_BYTES_MAX {
+                        return Err(format!("{} bytes wait to be sent to {server}", link.outbox_bytes));
+                    }
+                    return Ok(Some(link.taken_at));
+                }
                 Err(e) => return Err(e.to_string()),
             }
         }
-        Ok(false)
+        Ok(None)
     })
 }
+
+#[cfg(test)]
+mod tests;
