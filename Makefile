@@ -6,13 +6,14 @@
 #   make sim [SEEDS=200]             the simulator over many seeds
 #   make planted                     shows that the simulator finds bugs planted on purpose
 #   make fuzz [SECONDS_EACH=30]      fuzzes every parser
+#   make footprint                   memory, start times and idle CPU with 100 GiB of volumes, and whether they hold
 #   make soak [MINUTES=60]           the simulator for as long as you like
 
 SEEDS ?= 200
 export SECONDS_EACH MINUTES FIRST_SEED
 
 .DEFAULT_GOAL := help
-.PHONY: help test demo bench sim planted fuzz soak
+.PHONY: help test demo bench sim planted fuzz footprint soak
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -36,8 +37,11 @@ planted: tools/planted.sh
 	@./tools/setup.sh demo
 	@./tools/planted.sh $(ARGS)
 
-fuzz:
-	@./tools/fuzz.sh
+fuzz: tools/fuzz.sh
+	@./tools/fuzz.sh $(ARGS)
+
+footprint: tools/footprint.sh
+	@./tools/footprint.sh
 
 soak:
 	@./tools/soak.sh

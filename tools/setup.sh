@@ -8,9 +8,6 @@
 set -euo pipefail
 shopt -s extglob
 
-# The newest version that is known to work with the Rust version that the workspace asks for.
-readonly CARGO_FUZZ_VERSION=0.13.2
-
 say() { echo "setup: $*" >&2; }
 die() { say "$*"; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -136,18 +133,7 @@ setup_rust() {
             cargo clippy --version >/dev/null 2>&1 || rustup -q component add clippy ||
                 die "clippy is missing from the Rust toolchain"
             ;;
-        fuzz) setup_cargo_command fuzz "$CARGO_FUZZ_VERSION" ;;
     esac
-}
-
-# A test runner need not be fast itself: building it without optimisation across crates takes a third of the time.
-setup_cargo_command() {
-    local command=$1 version=$2
-    ! cargo "$command" --version >/dev/null 2>&1 || return 0
-    say "installing cargo-$command $version"
-    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-        CARGO_PROFILE_RELEASE_DEBUG=0 cargo install --quiet --locked --version "$version" "cargo-$command" ||
-        die "cargo-$command is missing and could not be installed: cargo install --locked cargo-$command"
 }
 
 packages >/dev/null

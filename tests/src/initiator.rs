@@ -118,6 +118,32 @@ impl Initiator {
         }
     }
 
+    /// Sends commands that must succeed, as many at once as the target takes.
+    ///
+    /// # Panics
+    /// If one fails, with its sense data, or the session ends first.
+    pub fn all_good(&mut self, requests: impl IntoIterator<Item = Request>) {
+        let mut requests = requests.into_iter();
+        let mut more = true;
+        while more || self.connection.open_requests() > 0 {
+            while more && self.connection.can_submit() {
+                match requests.next() {
+                    Some(request) => drop(self.submit(request)),
+                    None => more = false,
+                }
+            }
+            if self.connection.open_requests() == 0 {
+                continue;
+            }
+            match self.event(ANSWER_WITHIN) {
+                Some(Event::Done(_, done)) => assert_eq!(done.status, Some(Status::Good), "{:?}", done.sense),
+                Some(Event::Closed(failure)) => panic!("the session was lost: {failure}"),
+                Some(_) => {}
+                None => panic!("the session ended before all answers came"),
+            }
+        }
+    }
+
     /// Sends a command that must succeed; gives what was read.
     ///
     /// # Panics

@@ -9,6 +9,7 @@ mod group;
 mod image;
 mod initiator;
 mod loop_device;
+mod process;
 mod program;
 mod stopped_store;
 
@@ -17,5 +18,6 @@ pub use group::{Group, GroupOptions};
 pub use image::{compare_files, random_image};
 pub use initiator::{INITIATOR_NAME, Initiator, initiator_config};
 pub use loop_device::LoopDevice;
+pub use process::Process;
 pub use program::{Ran, run, run_within};
 pub use stopped_store::{SUPERBLOCK_COPIES, StoppedStore};

@@ -1,9 +1,12 @@
 //! Entry points that take any bytes: for fuzzers, and for tests that run their findings again. They check what must
 //! hold whatever a peer sends: no panic, no loop without an end, memory within the named bounds.
 
-use crate::initiator::{self, InitiatorConfig};
+use crate::initiator::{self, Command, InitiatorConfig, Transfer};
 use crate::negotiate::{Negotiation, Settings};
-use crate::pdu::{AhsSummary, BHS_BYTES, Bhs, DataOut, Isid, LoginRequest, PduHeader, ScsiCommand, flags};
+use crate::pdu::{
+    AhsSummary, BHS_BYTES, Bhs, DataOut, Isid, LoginRequest, LoginResponse, PduHeader, ScsiCommand, Stage,
+    TaskFunction, U24, flags,
+};
 use crate::target::config::{
     DATA_IN_BYTES_MAX, DATA_OUT_BYTES_MAX, HELD_BYTES_MAX, OUTPUT_PDUS_MAX, TASKS_MAX,
 };
@@ -46,6 +49,10 @@ fn login(text: TextWriter) -> Vec<u8> {
     request.cmd_sn = 1.into();
     let mut transmitter = Transmitter::default();
     transmitter.push(request.bhs(), Bytes::from(text.into_bytes()).into());
+    gathered(&transmitter)
+}
+
+fn gathered(transmitter: &Transmitter) -> Vec<u8> {
     let mut slices = [IoSlice::new(&[]); 4];
     let used = transmitter.gather(&mut slices);
     slices[..used].iter().flat_map(|slice| slice.to_vec()).collect()
@@ -164,21 +171,75 @@ pub fn fuzz_pdu(data: &[u8]) {
     let _ = AhsSummary::parse(&rest[..rest.len().min(usize::from(bhs.total_ahs_len) * 4)]);
 }
 
-/// Bytes from a target to an initiator that has just begun its login.
+/// What a target answers to the two requests of our initiator's login, when it grants all of it.
+#[must_use]
+pub fn login_response_bytes() -> Vec<u8> {
+    let mut transmitter = Transmitter::default();
+    let steps = [(Stage::Security, Stage::Operational), (Stage::Operational, Stage::FullFeature)];
+    for (stat_sn, (stage, next)) in (0u32..).zip(steps) {
+        let mut response = LoginResponse::empty();
+        response.flags = flags::TRANSIT | Stage::flags(stage, next);
+        response.stat_sn = stat_sn.into();
+        response.exp_cmd_sn = 1.into();
+        response.max_cmd_sn = 64.into();
+        response.tsih = 1.into();
+        transmitter.push(response.bhs(), Payload::default());
+    }
+    gathered(&transmitter)
+}
+
+/// Bytes from a target. If the first is odd, the rest follow a login that was granted, and our initiator has one
+/// request of each kind open.
+///
+/// # Panics
+/// If a bound of the initiator's memory is broken.
 pub fn fuzz_initiator_bytes(data: &[u8]) {
+    let Some((first, data)) = data.split_first() else { return };
     let mut initiator = initiator::Connection::new(InitiatorConfig {
         initiator_name: "iqn.2026-01.io.evenkeel:fuzz".to_owned(),
         isid: Isid::default(),
         target_name: Some(TARGET.to_owned()),
         settings: Settings::default(),
     });
-    let mut bytes = data;
+    if first & 1 == 1 {
+        take(&mut initiator, &login_response_bytes());
+        open_requests(&mut initiator);
+    }
+    for part in data.chunks(1 + usize::from(first >> 1) * 8) {
+        take(&mut initiator, part);
+    }
+}
+
+/// Requests with the tags 0x10000, 0x20001, and so on.
+fn open_requests(initiator: &mut initiator::Connection) {
+    let command = |transfer| Command { lun: 0, cdb: [0; 16], transfer };
+    let transfers = [
+        Transfer::In(4096),
+        Transfer::In(64 << 10),
+        Transfer::Out(Payload::zeros(512)),
+        Transfer::Out(Payload::zeros(1 << 20)),
+        Transfer::None,
+    ];
+    let commands: Vec<_> =
+        transfers.map(|transfer| initiator.submit(command(transfer)).expect("the session is open")).into();
+    initiator.ping(Bytes::from_static(b"ping")).expect("the session is open");
+    initiator.send_targets("").expect("the session is open");
+    initiator.manage(TaskFunction::AbortTask, 0, Some(commands[0])).expect("the session is open");
+    initiator.manage(TaskFunction::LogicalUnitReset, 0, None).expect("the session is open");
+    initiator.logout().expect("the session is open");
+}
+
+fn take(initiator: &mut initiator::Connection, mut bytes: &[u8]) {
     while !bytes.is_empty() {
-        let Some(space) = initiator.receive_space() else { break };
+        let Some(space) = initiator.receive_space() else { return };
         let n = space.len().min(bytes.len());
+        assert!(n > 0, "an open connection takes bytes");
         space[..n].copy_from_slice(&bytes[..n]);
         bytes = &bytes[n..];
         initiator.handle_received(n);
         while initiator.poll_event().is_some() {}
+        // The last R2T comes on top: for one burst, in the shortest segments.
+        let burst_pdus = (U24::MAX / keys::LENGTH_MIN) as usize + 1;
+        assert!(initiator.output_pdus() <= initiator::OUTPUT_PDUS_MAX + burst_pdus, "output is bounded");
     }
 }

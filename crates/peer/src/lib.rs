@@ -16,11 +16,12 @@
 //!   the [`hello`] exchange has told it whom to expect.
 
 pub mod frame;
+pub mod fuzz;
 pub mod header;
 pub mod hello;
 pub mod message;
 
-pub use frame::{Decoder, Encoder, Frame, FrameError, PIECES_INLINE, RECEIVE_BYTES, fuzz_frames};
+pub use frame::{Decoder, Encoder, Frame, FrameError, PIECES_INLINE, RECEIVE_BYTES};
 pub use header::{BODY_BYTES_MAX, GroupHash, HEADER_BYTES, PAYLOAD_BYTES_MAX, WIRE_VERSION};
 pub use hello::{Hello, HelloRefusal, Local, Peer};
 pub use message::*;

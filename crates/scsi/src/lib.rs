@@ -18,11 +18,13 @@
 //! * [`limits`]: what one command may ask for.
 //! * [`vpd`], [`mode`]: what the logical unit tells about itself in pages.
 //! * [`initiator`]: the other side: builders of the same CDBs, and parsers of what is answered.
+//! * [`fuzz`]: entry points that take any bytes.
 //!
 //! What is acknowledged is durable, so WCE is zero, and FUA and SYNCHRONIZE CACHE are true without doing
 //! anything.
 
 pub mod command;
+pub mod fuzz;
 pub mod initiator;
 pub mod limits;
 pub mod logical_unit;

@@ -19,6 +19,9 @@ pub(crate) const NO_UNIT: u32 = u32::MAX;
 pub(crate) const SUPERBLOCK_OFFSETS: [u64; 2] = [0, REGION_BYTES as u64];
 /// Where the journal begins, in bytes.
 pub(crate) const JOURNAL_OFFSET: u64 = 2 * REGION_BYTES as u64;
+/// Generations, mounts, incarnations and sequences are below this, so that counting on from one that was read can never
+/// overflow. Counting from 1 no store gets there.
+pub(crate) const COUNTER_END: u64 = u64::MAX / 2;
 /// Bytes of one extent record page.
 pub(crate) const PAGE_BYTES: usize = 8192;
 /// Bytes of a slot: two places of one page each.

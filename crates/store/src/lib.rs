@@ -30,6 +30,7 @@ mod disk;
 mod extent;
 mod fault;
 mod format;
+pub mod fuzz;
 mod io;
 mod journal;
 mod layout;

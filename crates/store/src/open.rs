@@ -63,6 +63,8 @@ pub struct OpenReport {
     pub clean: bool,
     /// Journal records read again.
     pub records_replayed: u64,
+    /// Bytes of the journal that they take.
+    pub journal_bytes_replayed: u64,
     /// Blocks carried from the journal into their places.
     pub blocks_carried: u64,
     /// An unfinished record was found at the journal's end, and dropped: nothing in it was acknowledged.
@@ -95,6 +97,7 @@ impl Store {
         let mut report = OpenReport {
             clean,
             records_replayed: image.records_replayed,
+            journal_bytes_replayed: image.journal_blocks_replayed * BLOCK as u64,
             blocks_carried: image.sources.len() as u64,
             torn_tail: image.torn_tail,
             superblock_mended: mended,

@@ -57,6 +57,8 @@ pub(crate) struct Image {
     /// Behind the last record.
     pub(crate) head: JournalPoint,
     pub(crate) records_replayed: u64,
+    /// Blocks of the ring that they take.
+    pub(crate) journal_blocks_replayed: u64,
     /// Something that is not a record was found behind the last one.
     pub(crate) torn_tail: bool,
     /// Slots of which one place cannot be read.
@@ -77,6 +79,7 @@ impl Image {
             sources: BTreeMap::new(),
             head: superblock.tail,
             records_replayed: 0,
+            journal_blocks_replayed: 0,
             torn_tail: false,
             suspicious: Vec::new(),
             superblock,
@@ -131,6 +134,7 @@ impl Image {
             durable = durable.max(found.known_durable).max(found.sequence);
             self.head = found.next;
             self.records_replayed += 1;
+            self.journal_blocks_replayed += u64::from(found.blocks);
             self.replay_record(disk, &found, judge)?;
         }
         let sequence = self.head.sequence;
@@ -266,7 +270,7 @@ impl Image {
 /// The newer of a slot's two pages, and whether one cannot be read.
 pub(crate) fn newest(places: &[u8], store_id: u128, slot: u32) -> (Option<Page>, bool) {
     let (first, second) = places.split_at(PAGE_BYTES);
-    match (page::decode(first, store_id, slot), page::decode(second, store_id, slot)) {
+    match (page::decode(first, store_id, slot, 0), page::decode(second, store_id, slot, 1)) {
         (Some(a), Some(b)) => (Some(if a.generation > b.generation { a } else { b }), false),
         (one, other) => (one.or(other), true),
     }

@@ -5,7 +5,7 @@ use crate::fault::{
     DiskSnafu, NewerFormatSnafu, NotAStoreSnafu, StoreFault, SuperblockDamagedSnafu, SuperblockInvalidSnafu,
     TruncatedSnafu,
 };
-use crate::layout::{BLOCK, Geometry, JOURNAL_OFFSET, SLOT_BYTES, SUPERBLOCK_OFFSETS};
+use crate::layout::{BLOCK, COUNTER_END, Geometry, JOURNAL_OFFSET, SLOT_BYTES, SUPERBLOCK_OFFSETS};
 use evenkeel_types::checksum::Crc32c;
 use evenkeel_types::geometry::{BLOCK_BYTES, REGION_BYTES};
 use evenkeel_types::{AlignedBuf, Incarnation, ServerId};
@@ -93,6 +93,12 @@ pub(crate) fn checksum_without(bytes: &[u8], at: usize) -> u32 {
     crc.value()
 }
 
+/// Puts in the checksum.
+pub(crate) fn seal(block: &mut [u8]) {
+    let checksum = checksum_without(block, CHECKSUM_AT);
+    block[CHECKSUM_AT..CHECKSUM_AT + 4].copy_from_slice(&checksum.to_le_bytes());
+}
+
 /// What one copy of the superblock holds.
 #[derive(Debug)]
 pub(crate) enum Copy {
@@ -143,8 +149,7 @@ impl Superblock {
             reserved: [0; 3903],
         };
         let mut buf = AlignedBuf::copy_of(raw.as_bytes());
-        let checksum = checksum_without(&buf, CHECKSUM_AT);
-        buf[CHECKSUM_AT..CHECKSUM_AT + 4].copy_from_slice(&checksum.to_le_bytes());
+        seal(&mut buf);
         buf
     }
 
@@ -196,7 +201,12 @@ impl Superblock {
         let position = raw.tail_position.get();
         check("tail_position", position.into(), position < geometry.journal_blocks)?;
         let sequence = raw.tail_sequence.get();
-        check("tail_sequence", sequence, (1..u64::MAX / 2).contains(&sequence))?;
+        check("tail_sequence", sequence, (1..COUNTER_END).contains(&sequence))?;
+        let counters =
+            [("generation", raw.generation), ("mount", raw.mount), ("incarnation", raw.incarnation)];
+        for (field, value) in counters {
+            check(field, value.get(), value.get() < COUNTER_END)?;
+        }
         Ok(Self {
             generation: raw.generation.get(),
             store_id: u128::from_le_bytes(raw.store_id),

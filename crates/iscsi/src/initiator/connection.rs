@@ -17,6 +17,10 @@ use snafu::{Snafu, ensure};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
+/// PDUs that wait to be sent, at most, when another PDU of the target is taken: far above what a target that reads what
+/// it asks for lets pile up. What one R2T asks for comes on top.
+pub const OUTPUT_PDUS_MAX: usize = 64 << 10;
+
 /// Who the initiator is, and what it wants.
 #[derive(Clone, Debug)]
 pub struct InitiatorConfig {
@@ -235,6 +239,12 @@ impl Connection {
     #[must_use]
     pub fn wants_transmit(&self) -> bool {
         !self.core.output.is_empty()
+    }
+
+    /// PDUs that wait to be sent.
+    #[must_use]
+    pub fn output_pdus(&self) -> usize {
+        self.core.output.pdus()
     }
 
     /// `n` bytes of what [`Self::transmit`] gave were sent.

@@ -1,6 +1,6 @@
 //! The way of a received PDU at the initiator.
 
-use super::connection::{Core, Current, State};
+use super::connection::{Core, Current, OUTPUT_PDUS_MAX, State};
 use super::event::{Done, Event, Failure};
 use super::request::Kind;
 use crate::pdu::{
@@ -94,6 +94,9 @@ impl Sink for Intake<'_> {
 
 impl Core {
     fn response(&mut self, header: &Header, data: &[u8]) -> Result<(), Failure> {
+        if self.output.pdus() > OUTPUT_PDUS_MAX {
+            return Err(Failure::Protocol("more is asked for than is received"));
+        }
         match header.bhs.kind() {
             Some(Opcode::DataIn) => self.data_in(header),
             Some(Opcode::ScsiResponse) => self.scsi_response(header, data),

@@ -11,7 +11,7 @@ mod intake;
 mod login;
 mod request;
 
-pub use connection::{Connection, InitiatorConfig, SubmitError};
+pub use connection::{Connection, InitiatorConfig, OUTPUT_PDUS_MAX, SubmitError};
 pub use event::{Command, Done, Event, Failure, RequestId, Transfer};
 
 #[cfg(test)]

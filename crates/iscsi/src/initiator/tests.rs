@@ -1,4 +1,4 @@
-use super::connection::{Connection, InitiatorConfig, State};
+use super::connection::{Connection, InitiatorConfig, OUTPUT_PDUS_MAX, State};
 use super::event::{Command, Event, Failure, Transfer};
 use crate::negotiate::Settings;
 use crate::pdu::{Bhs, DataIn, Isid, NopIn, PduHeader, R2t, RESERVED_TAG, U24, flags};
@@ -102,4 +102,12 @@ fn no_command_is_sent_beyond_the_window() {
     let sent = (0..20).filter(|_| connection.submit(command.clone()).is_ok()).count();
     // Number 1 went before; numbers up to 10 are allowed.
     assert_eq!(sent, 9);
+}
+
+#[test]
+fn a_target_that_asks_for_more_than_it_receives_ends_the_connection() {
+    let mut connection = session(Transfer::Out(Payload::zeros(1 << 20)));
+    let ended = (0..=OUTPUT_PDUS_MAX as u32).find_map(|sn| give(&mut connection, &r2t(sn, 0, 64 << 10), &[]));
+    assert!(matches!(ended, Some(Event::Closed(Failure::Protocol(_)))), "{ended:?}");
+    assert!(connection.output_pdus() <= OUTPUT_PDUS_MAX + 64, "{} PDUs wait", connection.output_pdus());
 }

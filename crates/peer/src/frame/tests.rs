@@ -1,4 +1,5 @@
 use super::*;
+use crate::fuzz::fuzz_frames;
 use crate::header::{BODY_BYTES_MAX, GroupHash, HEADER_BYTES, PAYLOAD_BYTES_MAX, WIRE_VERSION};
 use crate::hello::{HelloRefusal, Local, Peer};
 use crate::message::*;

@@ -2,7 +2,7 @@
 
 use crate::extent::record::Record;
 use crate::journal::entry::REPLICAS_MAX;
-use crate::layout::{NO_UNIT, PAGE_BYTES};
+use crate::layout::{COUNTER_END, NO_UNIT, PAGE_BYTES};
 use crate::superblock::checksum_without;
 use evenkeel_types::geometry::{BLOCKS_PER_EXTENT, REGIONS_PER_EXTENT};
 use evenkeel_types::store_op::{IDENTITIES_PER_EXTENT_MAX, RememberedWrite};
@@ -109,6 +109,11 @@ pub(crate) fn encode(record: &Record, store_id: u128, slot: u32, generation: u64
             version: raw_version(remembered.version),
         };
     }
+    seal(page);
+}
+
+/// Puts in the checksum.
+pub(crate) fn seal(page: &mut [u8]) {
     let checksum = checksum_without(page, CHECKSUM_AT);
     page[CHECKSUM_AT..CHECKSUM_AT + 4].copy_from_slice(&checksum.to_le_bytes());
 }
@@ -129,8 +134,8 @@ pub(crate) fn to_write(record: &Record, store_id: u128, slot: u32, generation: u
     (0, buf)
 }
 
-/// Reads a page; `None` if it is not an intact page of this store and slot.
-pub(crate) fn decode(bytes: &[u8], store_id: u128, slot: u32) -> Option<Page> {
+/// Reads a page; `None` if it is not an intact page of this store, slot and place.
+pub(crate) fn decode(bytes: &[u8], store_id: u128, slot: u32, place: u8) -> Option<Page> {
     let raw = RawPage::ref_from_bytes(bytes).ok()?;
     let ours =
         raw.magic == PAGE_MAGIC && u128::from_le_bytes(raw.store_id) == store_id && raw.slot.get() == slot;
@@ -138,7 +143,12 @@ pub(crate) fn decode(bytes: &[u8], store_id: u128, slot: u32) -> Option<Page> {
         return None;
     }
     let (replicas, identities) = (raw.replica_count as usize, raw.identity_count as usize);
-    if raw.state > STATE_LIVE || replicas > REPLICAS_MAX || identities > IDENTITIES_PER_EXTENT_MAX {
+    let in_bounds = raw.state <= STATE_LIVE
+        && replicas <= REPLICAS_MAX
+        && identities <= IDENTITIES_PER_EXTENT_MAX
+        && raw.generation.get() < COUNTER_END
+        && place_of(raw.generation.get()) == place;
+    if !in_bounds {
         return None;
     }
     let extent = ExtentId { volume: VolumeId(raw.volume.get()), index: raw.index.get() };
@@ -202,12 +212,13 @@ mod tests {
         record.rehash();
         let (place, mut page) = to_write(&record, 42, 6, 2);
         assert_eq!(place, 0);
-        let read = decode(&page, 42, 6).unwrap();
+        let read = decode(&page, 42, 6, 0).unwrap();
         assert_eq!((read.generation, &read.record), (2, &record));
-        assert!(decode(&page, 43, 6).is_none(), "another store's page");
-        assert!(decode(&page, 42, 7).is_none(), "another slot's page");
+        assert!(decode(&page, 43, 6, 0).is_none(), "another store's page");
+        assert!(decode(&page, 42, 7, 0).is_none(), "another slot's page");
+        assert!(decode(&page, 42, 6, 1).is_none(), "a page of the other place");
         page[5000] ^= 1;
-        assert!(decode(&page, 42, 6).is_none());
+        assert!(decode(&page, 42, 6, 0).is_none());
     }
 
     #[test]
@@ -215,7 +226,7 @@ mod tests {
         let record = Record::absent(ExtentId { volume: VolumeId(3), index: 4 });
         let (place, pages) = to_write(&record, 42, 6, 1);
         assert_eq!((place, pages.len()), (0, 2 * PAGE_BYTES));
-        assert_eq!(decode(&pages[..PAGE_BYTES], 42, 6).unwrap().generation, 0);
-        assert_eq!(decode(&pages[PAGE_BYTES..], 42, 6).unwrap().generation, 1);
+        assert_eq!(decode(&pages[..PAGE_BYTES], 42, 6, 0).unwrap().generation, 0);
+        assert_eq!(decode(&pages[PAGE_BYTES..], 42, 6, 1).unwrap().generation, 1);
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Reader<'a> {
 pub(crate) struct Found {
     /// Position of the first payload block.
     pub(crate) payload: u32,
+    /// Blocks of the ring that it takes.
+    pub(crate) blocks: u32,
     /// The entries; `None` if the record is intact and its entries make no sense.
     pub(crate) entries: Option<Vec<Entry>>,
     pub(crate) sequence: u64,
@@ -91,7 +93,7 @@ impl<'a> Reader<'a> {
             chain: checksum,
         };
         let (sequence, known_durable) = (header.sequence, header.known_durable);
-        Ok(Some(Found { payload, entries, sequence, known_durable, next }))
+        Ok(Some(Found { payload, blocks: header.blocks(), entries, sequence, known_durable, next }))
     }
 
     /// An intact header area of this store at its own position.

@@ -183,7 +183,9 @@ impl Store {
         self.stats.records_loaded += 1;
         let held = self.table.slot(slot);
         let found = match result {
-            Ok(Some(buf)) => page::decode(buf, self.superblock.store_id, slot),
+            Ok(Some(buf)) => {
+                page::decode(buf, self.superblock.store_id, slot, page::place_of(held.generation))
+            }
             Ok(None) => None,
             Err(source) => {
                 let doing = Purpose::Load { slot }.doing();

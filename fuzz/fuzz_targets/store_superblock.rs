@@ -1,0 +1,4 @@
+//! The superblock of a store.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| evenkeel_store::fuzz::fuzz_superblock(data));
