@@ -99,11 +99,11 @@ impl Group {
     /// If it was not built.
     #[must_use]
     pub fn program() -> PathBuf {
-        let test = std::env::current_exe().expect("the test's own path");
-        let folder = test.ancestors().nth(2).expect("the test lies in target/PROFILE/deps");
-        let program = folder.join("evenkeel");
-        assert!(program.exists(), "{} is missing: run cargo build first", program.display());
-        program
+        let own = std::env::current_exe().expect("the test's own path");
+        // Tests lie in target/PROFILE/deps, programs in target/PROFILE.
+        let found =
+            own.ancestors().skip(1).take(2).map(|folder| folder.join("evenkeel")).find(|path| path.exists());
+        found.unwrap_or_else(|| panic!("no evenkeel beside {}: run cargo build first", own.display()))
     }
 
     /// Starts the process; does not wait for it.

@@ -34,7 +34,8 @@ pub const FORWARDED_BYTES_MAX: u64 = 32 << 20;
 /// Operations on one extent that wait or run at its owner; more are answered "busy" and retried by their gateways.
 pub const OPERATIONS_PER_EXTENT_MAX: usize = 1024;
 /// Extents with state in memory; idle ones beyond this are forgotten and looked up in the store on their next use.
-pub const ACTIVE_EXTENTS_MAX: usize = 8192;
+/// Each takes about 3 KiB.
+pub const ACTIVE_EXTENTS_MAX: usize = 4096;
 /// Moves away from this server at once.
 pub const MOVES_OUT_MAX: usize = 8;
 /// Copies that this server receives at once.

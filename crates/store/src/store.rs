@@ -27,8 +27,8 @@ pub const OPERATIONS_MAX: usize = 16_384;
 pub const LIST_MAX: u32 = 4096;
 /// Bytes of journaled blocks held in memory at most, by default (64 MiB).
 pub const OVERLAY_BYTES_MAX: u64 = 64 << 20;
-/// Bytes of cached extent records, by default (64 MiB).
-pub const CACHE_BYTES_DEFAULT: u64 = 64 << 20;
+/// Bytes of cached extent records, by default: 3072 of them (24 MiB).
+pub const CACHE_BYTES_DEFAULT: u64 = 24 << 20;
 /// Bytes of blocks kept because they were read lately, by default (32 MiB).
 pub const READ_CACHE_BYTES_DEFAULT: u64 = 32 << 20;
 /// Unused queues of extents that are kept for the next.

@@ -45,9 +45,10 @@ impl Opened {
         }
         tracing::info!(
             server,
-            "store open after {:.1} ms: {} records of the journal replayed",
+            "store open after {:.1} ms: {} records of the journal replayed ({} MiB)",
             self.took.as_secs_f64() * 1e3,
-            self.report.records_replayed
+            self.report.records_replayed,
+            self.report.journal_bytes_replayed >> 20
         );
     }
 }
