@@ -20,7 +20,7 @@ readonly target=$1
 packages() {
     case $target in
         test) echo gcc libc6-dev pkg-config python3 libiscsi-bin qemu-utils qemu-block-extra e2fsprogs nftables \
-            iproute2 ;;
+            iproute2 strace ;;
         demo) echo gcc libc6-dev ;;
         bench) echo gcc libc6-dev pkg-config python3 libiscsi-dev libiscsi-bin tgt ;;
         fuzz) echo gcc g++ libc6-dev ;;
