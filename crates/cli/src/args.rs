@@ -39,7 +39,7 @@ pub(crate) struct ApiFlag {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Run one or more servers of the group until SIGTERM or Ctrl-C.
-    Serve(serve::Flags),
+    Serve(Box<serve::Flags>),
     /// Show how a group evens its load: three servers in this process, a hot spot, real iSCSI sessions.
     Demo(crate::demo::Flags),
     /// Wait until the group serves.

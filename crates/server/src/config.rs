@@ -104,8 +104,12 @@ pub struct ServerConfig {
     pub name: String,
     /// Where initiators connect.
     pub portal: SocketAddr,
-    /// Where the other servers connect.
+    /// Where the server listens for the other servers.
     pub peer: SocketAddr,
+    /// Where the other servers connect, if that is another address than `peer`: behind address translation, or when
+    /// `peer` is a wildcard address.
+    #[serde(default)]
+    pub advertise_peer: Option<SocketAddr>,
     /// A file or a block device; absent: `store` in the server's folder.
     #[serde(default)]
     pub store: Option<PathBuf>,
@@ -193,6 +197,26 @@ const fn one() -> f64 {
     1.0
 }
 
+impl ServerConfig {
+    /// Where the other servers connect: what the directory tells them.
+    #[must_use]
+    pub fn peer_address(&self) -> SocketAddr {
+        self.advertise_peer.unwrap_or(self.peer)
+    }
+
+    fn check_advertised(&self, others: &[Self]) -> Result<(), ServeError> {
+        let Some(address) = self.advertise_peer else { return Ok(()) };
+        let wrong = |why: String| Err(error(format!("advertise_peer of {} '{address}': {why}", self.name)));
+        if address.ip().is_unspecified() || address.port() == 0 {
+            return wrong("name an address and a port that other servers can connect to".to_owned());
+        }
+        match others.iter().find(|other| other.peer_address() == address) {
+            Some(other) => wrong(format!("already the address of {}", other.name)),
+            None => Ok(()),
+        }
+    }
+}
+
 impl ServeConfig {
     /// Reads a configuration file.
     ///
@@ -227,6 +251,7 @@ impl ServeConfig {
             name: format!("s{}", n + 1),
             portal: at(portal, n),
             peer: at(peer, n),
+            advertise_peer: None,
             store: None,
             size: None,
             journal: None,
@@ -313,6 +338,7 @@ impl ServeConfig {
                 taken.push((address, format!("{what} of {}", server.name)));
             }
             server.check_sizes()?;
+            server.check_advertised(&self.servers[..n])?;
             if server.domain.as_ref().is_some_and(String::is_empty) {
                 return Err(error(format!("domain of {} '': give it a name or leave it out", server.name)));
             }
@@ -379,6 +405,18 @@ mod tests {
     }
 
     #[test]
+    fn peers_are_told_the_advertised_address_and_else_the_one_listened_on() {
+        let plain = load(FILE).unwrap();
+        assert_eq!(plain.servers[0].peer_address(), plain.servers[0].peer);
+        let translated = "advertise_peer = \"203.0.113.7:17260\"\n[server.capacity]";
+        let config = load(&FILE.replace("[server.capacity]", translated)).unwrap();
+        assert_eq!(config.servers[0].peer_address().to_string(), "203.0.113.7:17260");
+        let second = "[[server]]\nname = \"s2\"\nportal = \"127.0.0.1:3261\"\npeer = \"127.0.0.1:7261\"\nadvertise_peer = \"127.0.0.1:7260\"";
+        let error = load(&format!("{FILE}\n{second}")).unwrap_err();
+        assert!(error.contains("already the address of s1"), "{error}");
+    }
+
+    #[test]
     fn an_unknown_key_is_refused_with_its_name_and_line() {
         let error = load(&format!("colour = 1\n{FILE}")).unwrap_err();
         assert!(error.contains("colour") && error.contains("line 1:"), "{error}");
@@ -402,6 +440,7 @@ mod tests {
             ("[server.capacity]", "domain = \"\"\n[server.capacity]", "domain of s1"),
             ("data =", "balance = { storage_weight = -1.0 }\ndata =", "storage_weight -1"),
             ("data =", "balance = { server_weight = nan }\ndata =", "server_weight NaN"),
+            ("[server.capacity]", "advertise_peer = \"0.0.0.0:7260\"\n[server.capacity]", "'0.0.0.0:7260'"),
             ("data =", "api = \"0.0.0.0:8260\"\ndata =", "loopback"),
         ] {
             let error = load(&FILE.replace(from, to)).unwrap_err();

@@ -37,6 +37,10 @@ pub(crate) struct Flags {
     /// [default: 7260].
     #[arg(long, env = "EVENKEEL_PEER_PORT", value_name = "PORT")]
     peer_port: Option<u16>,
+    /// Where the other servers connect to the first server if that is not where it listens, as behind address
+    /// translation; the others follow on successive ports.
+    #[arg(long, env = "EVENKEEL_ADVERTISE_PEER", value_name = "IP:PORT")]
+    advertise_peer: Option<SocketAddr>,
     /// Where the admin API is; on loopback only [default: 127.0.0.1:8260].
     #[arg(long, env = "EVENKEEL_API_LISTEN", value_name = "IP:PORT")]
     api: Option<SocketAddr>,
@@ -97,6 +101,7 @@ fn configuration(flags: &Flags) -> Result<ServeConfig, Failure> {
     for (flag, port) in [
         ("--portal", flags.portal.map(|portal| portal.port())),
         ("--peer-port", flags.peer_port),
+        ("--advertise-peer", flags.advertise_peer.map(|peer| peer.port())),
         ("--api", flags.api.map(|api| api.port())),
     ] {
         if port == Some(0) {
@@ -153,6 +158,9 @@ fn override_servers(config: &mut ServeConfig, flags: &Flags) -> Result<(), Failu
         }
         if let Some(first) = flags.peer_port {
             server.peer.set_port(successive(first)?);
+        }
+        if let Some(peer) = flags.advertise_peer {
+            server.advertise_peer = Some(SocketAddr::new(peer.ip(), successive(peer.port())?));
         }
         set(&mut server.size, &flags.store_size.clone().map(Some));
         set(&mut server.journal, &flags.journal_size.clone().map(Some));

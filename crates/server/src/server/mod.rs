@@ -170,7 +170,7 @@ async fn serve(launch: Launch, opened: Opened) -> Result<(), ServeError> {
     vital.spawn("standstills", standstill::watch(Rc::clone(&core), Rc::clone(&targets)));
     let about = answers::About {
         portal: launch.server.portal.to_string(),
-        peer: launch.server.peer.to_string(),
+        peer: launch.server.peer_address().to_string(),
         direct: opened.direct,
     };
     let answer = attend(&core, &targets, &about, launch.asked, news, &mut vital).await?;

@@ -174,7 +174,7 @@ fn register(launch: &Launch, file: &DiskFile) -> Result<ServerId, ServeError> {
     let record = ServerRecord {
         name: server.name.clone(),
         portals: vec![server.portal.to_string()],
-        peer: server.peer.to_string(),
+        peer: server.peer_address().to_string(),
         api: Some(format!("http://{}", launch.config.api)),
         domain: server.domain.clone().unwrap_or_else(machine_name),
         capacity: ServerCapacity {

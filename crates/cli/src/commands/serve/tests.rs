@@ -38,8 +38,12 @@ fn servers_without_a_file_are_equal_and_on_successive_ports() {
         "127.0.0.1:5000",
         "--api",
         "127.0.0.1:9000",
+        "--advertise-peer",
+        "203.0.113.7:17260",
     ])
     .unwrap();
+    let told: Vec<_> = config.servers.iter().map(|s| s.peer_address().to_string()).collect();
+    assert_eq!(told, ["203.0.113.7:17260", "203.0.113.7:17261", "203.0.113.7:17262"]);
     let at: Vec<_> =
         config.servers.iter().map(|s| (s.name.as_str(), s.portal.port(), s.peer.port())).collect();
     assert_eq!(at, [("s1", 5000, 7260), ("s2", 5001, 7261), ("s3", 5002, 7262)]);
