@@ -8,11 +8,15 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 const RAMFS_MAGIC: i64 = 0x8584_58f6;
 /// Largest piece that synchronous access copies through an aligned buffer, in bytes.
 const BOUNCE_BYTES: usize = 1 << 20;
+/// How long the lock of a process that has just ended is waited for, and how often it is tried.
+const LOCK_WITHIN: Duration = Duration::from_secs(3);
+const LOCK_EVERY: Duration = Duration::from_millis(20);
 const ALIGNMENT: usize = evenkeel_types::aligned_buf::BUFFER_ALIGNMENT;
 
 /// Makes the names in a folder durable. One that may not be opened, or whose file system has no such call, is left to
@@ -90,7 +94,7 @@ impl DiskFile {
             (_, Err(e)) => return Err(wrong("open", e)),
         };
         if options.lock {
-            rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).map_err(|e| match e {
+            lock(&fd).map_err(|e| match e {
                 rustix::io::Errno::AGAIN => {
                     error(format!("store '{shown}': another process uses it; stop that process first"))
                 }
@@ -173,6 +177,18 @@ impl DiskFile {
     }
 }
 
+/// Takes the exclusive lock. The kernel takes an io_uring down only after its process has ended, and until then the lock
+/// of a killed process and its last writes are still there: so the next start waits for them a little.
+fn lock(fd: &impl std::os::fd::AsFd) -> rustix::io::Result<()> {
+    let began = Instant::now();
+    loop {
+        match rustix::fs::flock(fd, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::AGAIN) if began.elapsed() < LOCK_WITHIN => std::thread::sleep(LOCK_EVERY),
+            result => return result,
+        }
+    }
+}
+
 /// A failed call as the store wants it.
 pub(super) fn disk_error(e: &io::Error) -> DiskError {
     let code = e.raw_os_error().unwrap_or(rustix::io::Errno::IO.raw_os_error());
@@ -216,5 +232,35 @@ impl Disk for &DiskFile {
 
     fn flush(&mut self) -> Result<(), DiskError> {
         self.file.sync_data().map_err(|e| disk_error(&e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPTIONS: DiskFileOptions =
+        DiskFileOptions { create: Some(1 << 20), direct: Some(false), lock: true, read_only: false };
+
+    #[test]
+    fn the_lock_of_a_process_that_is_just_ending_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let ending = DiskFile::open(&path, &OPTIONS).unwrap();
+        let thread = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            drop(ending);
+        });
+        assert!(DiskFile::open(&path, &OPTIONS).is_ok());
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_stays_is_another_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let _running = DiskFile::open(&path, &OPTIONS).unwrap();
+        let error = DiskFile::open(&path, &OPTIONS).err().unwrap().to_string();
+        assert!(error.contains("another process uses it"), "{error}");
     }
 }
