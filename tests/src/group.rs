@@ -1,6 +1,8 @@
 //! A group of servers in a process of its own.
 
+use crate::api::Api;
 use crate::program::{Ran, run_within};
+use crate::relay::PeerRelays;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,13 +20,24 @@ pub struct GroupOptions {
     pub data: Option<PathBuf>,
     /// Files or block devices of the stores, one for each server; empty: in the data folder.
     pub stores: Vec<PathBuf>,
+    /// Whether the servers reach each other through relays that count what passes.
+    pub relays: bool,
+    /// What each server can do, as lines of `[server.capacity]`; absent: measured.
+    pub capacity: Option<String>,
 }
 
 impl GroupOptions {
     /// This many servers, small stores, everything else by default.
     #[must_use]
     pub fn servers(servers: u16) -> Self {
-        Self { servers, flags: vec!["--store-size".into(), "4GiB".into()], data: None, stores: Vec::new() }
+        Self {
+            servers,
+            flags: vec!["--store-size".into(), "4GiB".into()],
+            data: None,
+            stores: Vec::new(),
+            relays: false,
+            capacity: None,
+        }
     }
 
     /// The same with stores of another size.
@@ -38,6 +51,20 @@ impl GroupOptions {
     #[must_use]
     pub fn stores(mut self, stores: &[PathBuf]) -> Self {
         self.stores = stores.to_vec();
+        self
+    }
+
+    /// The same with servers that can do this much, as lines of `[server.capacity]`; they stand in a configuration file.
+    #[must_use]
+    pub fn capacity(mut self, lines: &str) -> Self {
+        self.capacity = Some(lines.to_owned());
+        self
+    }
+
+    /// The same with relays between the servers; see [`PeerRelays`].
+    #[must_use]
+    pub fn relayed(mut self) -> Self {
+        self.relays = true;
         self
     }
 
@@ -57,6 +84,7 @@ pub struct Group {
     peer: u16,
     api: u16,
     child: Option<Child>,
+    relays: Option<PeerRelays>,
     /// Bytes of the log that earlier starts wrote.
     logged_before: usize,
 }
@@ -81,11 +109,14 @@ impl Group {
     #[must_use]
     pub fn prepare(options: GroupOptions) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let ports = free_ports(options.servers * 2 + 1);
+        let servers = options.servers;
+        let ports = free_ports(servers * 2 + 1 + if options.relays { servers } else { 0 });
+        let (peer, api) = (ports + servers, ports + 2 * servers);
         Self {
             portal: ports,
-            peer: ports + options.servers,
-            api: ports + 2 * options.servers,
+            peer,
+            api,
+            relays: options.relays.then(|| PeerRelays::start(api + 1, peer, servers)),
             options,
             folder,
             child: None,
@@ -129,25 +160,28 @@ impl Group {
         self.child = Some(child.expect("evenkeel serve starts"));
     }
 
-    /// Writes a configuration file with the servers' stores; gives the arguments that name it.
+    /// Writes a configuration file with what flags cannot say of each server; gives the arguments that name it.
     fn configured_args(&self) -> Vec<String> {
         let mut file = format!("data = \"{}\"\napi = \"127.0.0.1:{}\"\n", self.data().display(), self.api);
-        for (n, store) in (0u16..).zip(&self.options.stores) {
+        for n in 0..self.options.servers {
             let (portal, peer) = (self.portal + n, self.peer + n);
             file += &format!("[[server]]\nname = \"s{}\"\nportal = \"127.0.0.1:{portal}\"\n", n + 1);
-            file += &format!("peer = \"127.0.0.1:{peer}\"\nstore = \"{}\"\n", store.display());
+            file += &format!("peer = \"127.0.0.1:{peer}\"\n");
+            if let Some(store) = self.options.stores.get(usize::from(n)) {
+                file += &format!("store = \"{}\"\n", store.display());
+            }
+            if let Some(capacity) = &self.options.capacity {
+                file += &format!("[server.capacity]\n{capacity}\n");
+            }
         }
         let path = self.folder.path().join("evenkeel.toml");
         std::fs::write(&path, file).expect("the configuration can be written");
         let path = path.to_str().expect("a readable path").to_owned();
-        ["serve".to_owned(), "--config".to_owned(), path]
-            .into_iter()
-            .chain(self.options.flags.clone())
-            .collect()
+        ["serve".to_owned(), "--config".to_owned(), path].into_iter().chain(self.more_flags()).collect()
     }
 
     fn serve_args(&self) -> Vec<String> {
-        if !self.options.stores.is_empty() {
+        if !self.options.stores.is_empty() || self.options.capacity.is_some() {
             return self.configured_args();
         }
         let data = self.data();
@@ -163,8 +197,28 @@ impl Group {
         ] {
             args.extend([flag.to_owned(), value]);
         }
-        args.extend(self.options.flags.iter().cloned());
+        args.extend(self.more_flags());
         args
+    }
+
+    fn more_flags(&self) -> impl Iterator<Item = String> {
+        let relays = self.relays.iter().flat_map(|relays| ["--advertise-peer".to_owned(), relays.first()]);
+        relays.chain(self.options.flags.iter().cloned())
+    }
+
+    /// A client of the group's API.
+    #[must_use]
+    pub fn api(&self) -> Api {
+        Api::new(self.api)
+    }
+
+    /// What passes between the servers.
+    ///
+    /// # Panics
+    /// If the group was started without relays.
+    #[must_use]
+    pub fn relays(&self) -> &PeerRelays {
+        self.relays.as_ref().expect("the group was started with relays")
     }
 
     /// Starts the process of a stopped group, which is expected to end by itself; gives how.

@@ -4,20 +4,36 @@
 //! folder. Programs of others (`qemu-img`, `qemu-io`, `iscsi-test-cu`, ...) must be installed: a scenario that misses
 //! one fails and says which, it does not pass quietly.
 
+mod api;
+mod blocks;
 mod conformance;
+mod filesystem;
 mod group;
 mod image;
 mod initiator;
 mod loop_device;
+mod moves;
+mod namespace;
 mod process;
 mod program;
+mod relay;
+mod session;
 mod stopped_store;
+mod writer;
 
+pub use api::Api;
+pub use blocks::Blocks;
 pub use conformance::{Outcome, Verdict, conformance_table, conformance_tests, run_conformance};
+pub use filesystem::Filesystem;
 pub use group::{Group, GroupOptions};
 pub use image::{compare_files, random_image};
 pub use initiator::{INITIATOR_NAME, Initiator, initiator_config};
 pub use loop_device::LoopDevice;
+pub use moves::{Mover, owners, views_are_equal};
+pub use namespace::in_own_network;
 pub use process::Process;
 pub use program::{Ran, run, run_within};
+pub use relay::{PeerRelays, RegionCopies};
+pub use session::{Ended, Session};
 pub use stopped_store::{SUPERBLOCK_COPIES, StoppedStore};
+pub use writer::{Tally, Writer};
