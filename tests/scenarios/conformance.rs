@@ -86,7 +86,7 @@ fn judge(outcomes: &[Outcome]) {
 }
 
 #[test]
-fn the_whole_suite_passes_at_one_server_as_far_as_commands_are_supported() {
+fn claim_05_the_whole_suite_passes_at_one_server_as_far_as_commands_are_supported() {
     let group = Group::start(GroupOptions::servers(1));
     let outcomes = run_conformance(&conformance_tests(), &targets(&group, &[1], ""));
     judge(&outcomes);

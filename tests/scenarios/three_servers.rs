@@ -31,9 +31,24 @@ fn verify(group: &Group) {
 }
 
 #[test]
-fn what_is_written_through_one_portal_is_read_through_the_others() {
+fn claim_02_every_portal_shows_the_same_device_with_the_same_data() {
     let group = Group::start(GroupOptions::servers(3).flag("--balance false"));
     let iqn = group.create_volume("v1", "256MiB");
+    // What a host knows a device by: its serial number, and the designators of the logical unit. Those of the port that
+    // was asked differ, as they must.
+    let identity = |server: u16| {
+        let page =
+            |number: &str| run("iscsi-inq", &["-e", "1", "-c", number, &group.url(server, &iqn)]).ok().stdout;
+        let designators = page("131");
+        let of_unit = designators.split("DEVICE DESIGNATOR").filter(|text| text.contains("LOGICAL_UNIT"));
+        let of_unit: Vec<String> = of_unit.map(str::to_owned).collect();
+        assert!(of_unit.len() >= 2 && designators.contains("TARGET_PORT"), "{designators}");
+        (page("128"), of_unit)
+    };
+    let first = identity(1);
+    assert!(first.0.contains("Unit Serial Number:["), "{first:?}");
+    assert_eq!(first, identity(2));
+    assert_eq!(first, identity(3));
     let (image, back) = (group.folder().join("image.raw"), group.folder().join("back.raw"));
     random_image(&image, IMAGE_BYTES, 11);
     write_image(&image, &group.url(1, &iqn));
@@ -45,7 +60,7 @@ fn what_is_written_through_one_portal_is_read_through_the_others() {
 }
 
 #[test]
-fn moves_under_a_reader_and_a_writer_lose_nothing() {
+fn claim_07_extents_move_under_a_reader_and_a_writer_and_lose_nothing() {
     let group = Group::start(GroupOptions::servers(3).flag("--balance false"));
     let iqn = group.create_volume("v1", "256MiB");
     let (image, back) = (group.folder().join("image.raw"), group.folder().join("back.raw"));

@@ -103,7 +103,7 @@ fn claim_13_a_write_is_mirrored_waits_or_goes_with_its_region() {
 }
 
 #[test]
-fn claim_9_a_request_that_resolved_before_the_cut_over_completes_after_it() {
+fn claim_09_a_request_that_resolved_before_the_cut_over_completes_after_it() {
     let mut world = filled(2);
     world.start_move(1, 0, 2);
     world.settle_until(1, MoveStage::Proposing);
