@@ -3,7 +3,7 @@
 //! Each server advertises the address of its relay, so every peer connection is dialled through one.
 
 use evenkeel_peer::{Decoder, Message};
-use evenkeel_types::Version;
+use evenkeel_types::{Incarnation, Version};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// The versions in which each region was sent, in order, by its extent's number and its own.
-pub type RegionCopies = BTreeMap<(u32, u8), Vec<Version>>;
+/// In which life of its sender and in which version each region was sent, in order, by its extent's number and its own.
+pub type RegionCopies = BTreeMap<(u32, u8), Vec<(Incarnation, Version)>>;
 
 /// Relays in front of the peer ports of a group.
 pub struct PeerRelays {
@@ -74,14 +74,14 @@ impl PeerRelays {
         std::mem::take(&mut *self.copies.lock().expect("no relay panicked"))
     }
 
-    /// The copies of an extent's regions that passed since the last [`Self::take_copies`].
+    /// How many regions of an extent passed since the last [`Self::take_copies`].
     ///
     /// # Panics
     /// If a relay's thread has.
     #[must_use]
-    pub fn copies_of(&self, extent: u32) -> u64 {
+    pub fn regions_of(&self, extent: u32) -> usize {
         let copies = self.copies.lock().expect("no relay panicked");
-        copies.range((extent, 0)..=(extent, u8::MAX)).map(|(_, sent)| sent.len() as u64).sum()
+        copies.range((extent, 0)..=(extent, u8::MAX)).count()
     }
 }
 
@@ -121,7 +121,12 @@ fn pass_on(mut from: &TcpStream, mut to: &TcpStream, copies: &Mutex<RegionCopies
         while let Some(frame) = decoder.poll_frame().expect("servers send frames") {
             if let Message::Copy(copy) = frame.message {
                 let place = (copy.extent.index, copy.region.index() as u8);
-                copies.lock().expect("no relay panicked").entry(place).or_default().push(copy.version);
+                copies
+                    .lock()
+                    .expect("no relay panicked")
+                    .entry(place)
+                    .or_default()
+                    .push((frame.header.incarnation, copy.version));
             }
         }
         while state.hold.load(Ordering::Relaxed) && !state.stop.load(Ordering::Relaxed) {
