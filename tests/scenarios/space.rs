@@ -109,6 +109,42 @@ fn a_full_store_refuses_writes_serves_reads_and_takes_writes_after_an_unmap() {
     check(&mut Initiator::open(&group.portal(1), &iqn));
 }
 
+#[test]
+fn a_store_that_is_full_elsewhere_is_told_through_every_portal_and_spares_the_others() {
+    let options = GroupOptions::servers(2).store_size("256MiB").flag("--balance false");
+    let group = Group::start(options);
+    // So many runs of extents that chance gives every server some.
+    let iqn = group.create_volume("v1", "16GiB");
+    let table = group.evenkeel(&["route", "v1", "-o", "json"]).ok().json();
+    let rows = table["extents"].as_array().expect("rows");
+    let of = |server: &str| -> Vec<u64> {
+        let extents = rows.iter().filter(|row| row["owner"] == server);
+        extents.map(|row| row["extent"].as_u64().expect("a number")).collect()
+    };
+    let (near, far) = (of("s1"), of("s2"));
+    assert!(near.len() >= 4 && far.len() >= 64, "{} and {} extents", near.len(), far.len());
+    let mut through_s1 = Initiator::open(&group.portal(1), &iqn);
+    let mut through_s2 = Initiator::open(&group.portal(2), &iqn);
+    let mebibytes: Vec<u64> = far.iter().flat_map(|extent| extent * 4..extent * 4 + 4).collect();
+    let mut written = 0;
+    for number in &mebibytes {
+        let done = write(&mut through_s1, *number, 1);
+        if done.status != Some(Status::Good) {
+            assert_full(&done);
+            break;
+        }
+        written += 1;
+    }
+    assert!(written > 150 && written < mebibytes.len(), "{written} MiB fit into a store of 256 MiB");
+    assert_full(&write(&mut through_s2, mebibytes[written], 1));
+    for initiator in [&mut through_s1, &mut through_s2] {
+        assert_holds(initiator, mebibytes[0], 1);
+        assert_holds(initiator, mebibytes[written - 1], 1);
+        assert_eq!(write(initiator, near[1] * 4, 2).status, Some(Status::Good), "the other server has room");
+        assert_holds(initiator, near[1] * 4, 2);
+    }
+}
+
 fn assert_given_back(group: &Group) {
     let began = Instant::now();
     loop {
