@@ -1,6 +1,7 @@
 //! `evenkeel route --verify` on damage that was planted into stopped stores: what the stores hold against what the
 //! directory says. Each damage has the same group before it as its control, and the rest of the volume is served on.
 
+use evenkeel_iscsi::initiator::Event;
 use evenkeel_scsi::initiator::request;
 use evenkeel_scsi::{SenseKey, Status};
 use evenkeel_tests::{Group, GroupOptions, Initiator, StoppedStore};
@@ -172,4 +173,17 @@ fn a_stale_epoch_is_named_and_its_extent_is_not_served_by_a_guess() {
     assert_eq!([kind.as_str(), server], ["stale-epoch", &format!("s{owner}")]);
     assert!(detail.contains("extent 1 of 'v1'") && detail.contains(&FAR_EPOCH.to_string()), "{detail}");
     scenario.assert_served_but(&[1]);
+    // The owner waits for a view that explains the epoch, and the request ends without data.
+    let mut initiator = Initiator::open(&scenario.group.portal(1), &scenario.iqn);
+    let id = initiator.submit(request::read_16(EXTENT_SECTORS, 8, 512));
+    loop {
+        match initiator.event(Duration::from_secs(60)) {
+            Some(Event::Done(ended, done)) if ended == id => {
+                assert!(done.status != Some(Status::Good) && done.data.is_empty(), "{done:?}");
+                break;
+            }
+            Some(Event::Closed(_)) | None => break,
+            Some(_) => {}
+        }
+    }
 }
