@@ -65,11 +65,11 @@ fn a_data_folder_that_cannot_be_one_is_named_and_nothing_is_made() {
     assert!(!Path::new(&at("no")).exists());
 }
 
-/// A configuration that is sound, and never started.
+/// A configuration that is sound but for its folder, which nobody can make: nothing is ever started by it.
 const SOUND: &str = r#"
 group = "lab"
 iqn_prefix = "iqn.2026-01.io.evenkeel"
-data = "/nowhere/evenkeel"
+data = "/dev/null/evenkeel"
 api = "127.0.0.1:8260"
 [disk]
 engine = "auto"
@@ -130,7 +130,7 @@ fn a_configuration_is_refused_with_file_and_value() {
     let missing = missing.to_str().expect("a readable path");
     let _ = evenkeel(&["serve", "--config", missing]).refusal(USAGE, &[missing, "existing file"]);
     // The control: the sound one is read to its end, and refused only for its folder.
-    let _ = load(SOUND).refusal(FAILED, &["/nowhere/evenkeel", "parent"]);
+    let _ = load(SOUND).refusal(FAILED, &["/dev/null/evenkeel", "folder"]);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_flag_is_refused_with_its_value() {
         ("--log", "====", &["'===='", "--log"]),
         ("--colour", "1", &["--colour"]),
     ] {
-        let ran = evenkeel(&["serve", "--data", "/nowhere/evenkeel", flag, value]);
+        let ran = evenkeel(&["serve", "--data", "/dev/null/evenkeel", flag, value]);
         let _ = ran.refusal(USAGE, words);
     }
 }

@@ -5,7 +5,7 @@ use evenkeel_iscsi::initiator::Event;
 use evenkeel_iscsi::pdu::AsyncEvent;
 use evenkeel_scsi::Status;
 use evenkeel_scsi::initiator::request;
-use evenkeel_tests::{Group, GroupOptions, INITIATOR_NAME, Initiator, initiator_config};
+use evenkeel_tests::{Group, GroupOptions, INITIATOR_NAME, Initiator, Signal, initiator_config};
 use evenkeel_types::Bytes;
 use std::time::{Duration, Instant};
 
@@ -60,7 +60,7 @@ fn logged_out(initiator: &mut Initiator) -> bool {
 #[test]
 fn sigterm_and_sigint_log_sessions_out_and_leave_nothing_to_replay() {
     let (mut group, iqn) = group();
-    for signal in ["TERM", "INT"] {
+    for signal in [Signal::TERM, Signal::INT] {
         let mut obedient = Initiator::open(&group.portal(1), &iqn);
         write_blocks(&mut obedient);
         let mut deaf = Initiator::open(&group.portal(2), &iqn);
@@ -68,7 +68,7 @@ fn sigterm_and_sigint_log_sessions_out_and_leave_nothing_to_replay() {
         let mut discovery = Initiator::log_in(&group.portal(2), discovery).expect("discovery is for all");
         let began = Instant::now();
         group.signal(signal);
-        assert!(asked_to_log_out(&mut obedient), "no request to log out after SIG{signal}");
+        assert!(asked_to_log_out(&mut obedient), "no request to log out after {signal:?}");
         obedient.begin_logout();
         assert!(logged_out(&mut obedient), "the logout was not answered");
         // One that does not log out is asked too, and then closed.
@@ -78,12 +78,12 @@ fn sigterm_and_sigint_log_sessions_out_and_leave_nothing_to_replay() {
         let took = began.elapsed();
         assert!(
             code == 0 && took < STOP_WITHIN,
-            "SIG{signal}: exit code {code} after {took:?}\n{}",
+            "{signal:?}: exit code {code} after {took:?}\n{}",
             group.log()
         );
         group.spawn();
         group.wait();
-        assert_eq!(group.records_replayed(), 0, "after SIG{signal}:\n{}", group.log());
+        assert_eq!(group.records_replayed(), 0, "after {signal:?}:\n{}", group.log());
         assert_written(&group, &iqn, BLOCKS);
     }
 }
@@ -98,7 +98,7 @@ fn a_signal_during_the_start_is_not_lost_and_ends_the_process_cleanly() {
         assert!(began.elapsed() < ANSWER_WITHIN, "the start does not begin\n{}", group.log());
         std::thread::sleep(Duration::from_millis(1));
     }
-    group.signal("TERM");
+    group.signal(Signal::TERM);
     let (code, _) = group.ended();
     assert_eq!(code, 0, "{}", group.log());
     group.spawn();
@@ -127,7 +127,7 @@ fn a_kill_leaves_something_to_replay_and_nothing_is_lost() {
 #[test]
 fn a_stop_in_the_middle_of_writes_keeps_every_one_that_was_acknowledged() {
     let (mut group, iqn) = group();
-    let (portal, pid) = (group.portal(1), group.pid());
+    let portal = group.portal(1);
     let acknowledged = std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let mut initiator = Initiator::open(&portal, &iqn);
@@ -143,7 +143,7 @@ fn a_stop_in_the_middle_of_writes_keeps_every_one_that_was_acknowledged() {
                     }
                 };
                 if number == 32 {
-                    let _ = evenkeel_tests::run("kill", &["-s", "TERM", &pid.to_string()]).ok();
+                    group.signal(Signal::TERM);
                 }
                 match done {
                     Some(done) if done.status == Some(Status::Good) => acknowledged += 1,

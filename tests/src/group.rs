@@ -2,7 +2,7 @@
 
 use crate::api::Api;
 use crate::program::{Ran, run_within};
-use crate::relay::PeerRelays;
+use rustix::process::{Pid, Signal};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -386,7 +386,7 @@ impl Group {
     /// # Panics
     /// If it does not end within 20 s.
     pub fn stop(&mut self) -> (i32, Duration) {
-        self.signal("TERM");
+        self.signal(Signal::TERM);
         self.ended()
     }
 
@@ -394,8 +394,9 @@ impl Group {
     ///
     /// # Panics
     /// If it does not run.
-    pub fn signal(&self, name: &str) {
-        let _ = run_within(Duration::from_secs(5), "kill", &["-s", name, &self.pid().to_string()]).ok();
+    pub fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("the group runs");
+        rustix::process::kill_process(Pid::from_child(child), signal).expect("a child takes signals");
     }
 
     /// Waits for the end of a process that was told to end; gives its exit code and how long it took from now on.

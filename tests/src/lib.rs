@@ -33,7 +33,6 @@ pub use moves::{Mover, owners, views_are_equal};
 pub use namespace::in_own_network;
 pub use process::Process;
 pub use program::{Ran, run, run_within};
-pub use relay::{PeerRelays, RegionCopies};
-pub use session::{Ended, Session};
+pub use rustix::process::Signal;
 pub use stopped_store::{SUPERBLOCK_COPIES, StoppedStore};
 pub use writer::{Tally, Writer};

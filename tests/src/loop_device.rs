@@ -1,5 +1,6 @@
 //! Block devices over files.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -21,14 +22,17 @@ impl LoopDevice {
                 Some(Self(String::from_utf8_lossy(&made.stdout).trim().into()))
             }
             Ok(made) => {
-                println!("skipped: no loop device here: {}", String::from_utf8_lossy(&made.stderr).trim());
-                None
+                let why = String::from_utf8_lossy(&made.stderr).trim().to_owned();
+                Self::skipped(&format!("no loop device here: {why}"))
             }
-            Err(e) => {
-                println!("skipped: no losetup here: {e}");
-                None
-            }
+            Err(e) => Self::skipped(&format!("no losetup here: {e}")),
         }
+    }
+
+    /// Says so past the test harness, which keeps what a passing test prints.
+    fn skipped(why: &str) -> Option<Self> {
+        let _ = writeln!(std::io::stderr(), "skipped: a store on a block device: {why}");
+        None
     }
 
     /// The device.
