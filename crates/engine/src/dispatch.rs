@@ -3,9 +3,9 @@
 use crate::config::{HEARTBEAT_INTERVAL, HOPS_MAX, MOVES_OUT_MAX, MOVES_QUEUED_MAX, PEER_SILENCE_MAX};
 use crate::core::{PeerState, Pending, TxnFor};
 use crate::engine::Engine;
-use crate::event::{Arrival, DirectoryEvent, EngineEvent, MoveOrder, Output, TxnTicket};
+use crate::event::{DirectoryEvent, EngineEvent, MoveOrder, Output, TxnTicket};
 use crate::extent::{Extent, arrived};
-use crate::operation::Origin;
+use crate::operation::{Origin, owner_load};
 use crate::owner::Phase;
 use crate::replica::copy_outcome;
 use crate::slots::Key;
@@ -213,7 +213,7 @@ impl Engine {
             return;
         }
         self.core.raise_floor(from, peer.incarnation, request.oldest_open);
-        let (extent, write, at) = (request.extent, request.op.is_write(), request.op.range());
+        let extent = request.extent;
         // The age says how old the proof was when the request was queued at its gateway. That was after the gateway
         // had answered the heartbeat whose answer came before the request, and so after that heartbeat was sent here,
         // however long the request was on its way.
@@ -226,12 +226,13 @@ impl Engine {
             None => self.core.now,
         };
         let proof_at = queued_after - Duration::from_millis(u64::from(request.proof_age_ms));
+        let arrival = owner_load(extent, &request.op, true);
         let origin = Origin::Remote { server: from, session: peer.session, number };
         let operation = arrived(origin, extent, request.epoch, request.op, request.identity, proof_at);
         let key = self.core.operations.insert(operation);
         self.core.remote.insert((from, number), key);
         self.core.counters.remote_operations += 1;
-        self.core.out.push_back(Output::Arrived(Arrival::Owner { extent, write, at }));
+        self.core.out.push_back(Output::Arrived(arrival));
         self.admit(extent, key);
     }
 

@@ -52,7 +52,9 @@ impl Engine {
         assert!(now >= self.core.now, "time went back from {} to {now}", self.core.now);
         self.core.now = now;
         match event {
-            Event::Request { id, volume, op, proof_at } => self.handle_request(id, volume, &op, proof_at),
+            Event::Request { id, volume, op, proof_at, digest } => {
+                self.handle_request(id, volume, &op, proof_at, digest);
+            }
             Event::Cancel { id } => self.handle_cancel(id),
             Event::Proof { id, at } => self.handle_proof(id, at),
             Event::PeerUp { server, incarnation } => self.handle_peer_up(server, incarnation),

@@ -30,6 +30,8 @@ pub enum Event {
         /// When its initiator's connection was last known to live. The arrival proves it, as of the time before the
         /// request was read: it may have lain unread from then on, if the server stood still.
         proof_at: Time,
+        /// Whether the front end computes digests over the data: processor time that the load tells.
+        digest: bool,
     },
     /// The front end wants a request no longer. It is completed in any case, by how it ended: only then it is certain
     /// that nothing of it happens any more.
@@ -193,8 +195,10 @@ pub enum Arrival {
     FrontEnd {
         /// Whether it changes the volume.
         write: bool,
-        /// Bytes read or written.
+        /// Bytes of data that it carries, one way or the other.
         bytes: u32,
+        /// Whether digests are computed over them.
+        digest: bool,
         /// Whether another server executes it.
         forwarded: bool,
     },
@@ -204,8 +208,10 @@ pub enum Arrival {
         extent: ExtentId,
         /// Whether it changes the extent.
         write: bool,
-        /// Where, from the extent's start.
+        /// Where, from the extent's start; of no length if only records change, as where blocks become zeros.
         at: ByteRange,
+        /// Whether it came from another server's portal.
+        remote: bool,
     },
     /// A region that came or went with a move, or a write to both copies.
     Copy {

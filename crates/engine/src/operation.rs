@@ -1,9 +1,9 @@
 //! An operation at an extent's owner, from its arrival to its end.
 
-use crate::event::RequestId;
+use crate::event::{Arrival, RequestId};
 use evenkeel_peer::{PieceOp, ReplyOutcome};
 use evenkeel_types::store_op::{Content, StoreWrite};
-use evenkeel_types::{BlockRange, Bytes, Epoch, ExtentId, Regions, ServerId, Time, WriteId};
+use evenkeel_types::{BlockRange, ByteRange, Bytes, Epoch, ExtentId, Regions, ServerId, Time, WriteId};
 
 /// Who is told how an operation ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,4 +84,12 @@ impl Operation {
     pub(crate) const fn is_sequenced(&self) -> bool {
         matches!(self.stage, Stage::Writing(_))
     }
+}
+
+/// The owner's part of the load of an operation that has just arrived. Zeroing costs the disk no data: only records
+/// change.
+pub(crate) const fn owner_load(extent: ExtentId, op: &PieceOp, remote: bool) -> Arrival {
+    let at = op.range();
+    let len = if matches!(op, PieceOp::Zero { .. }) { 0 } else { at.len };
+    Arrival::Owner { extent, write: op.is_write(), at: ByteRange { offset: at.offset, len }, remote }
 }

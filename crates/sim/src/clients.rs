@@ -68,7 +68,7 @@ impl World<'_> {
         );
         self.clients[client].open.insert(id, op);
         let proof_at = self.servers[&gateway].local(self.now());
-        self.tell(gateway, Event::Request { id, volume, op: request, proof_at })
+        self.tell(gateway, Event::Request { id, volume, op: request, proof_at, digest: false })
     }
 
     /// A gateway has an answer; it is on its way.

@@ -98,14 +98,14 @@ impl Planner {
 
     pub(crate) fn charge(&mut self, arrival: &Arrival) {
         let charge = match *arrival {
-            Arrival::FrontEnd { write, bytes, forwarded } => {
+            Arrival::FrontEnd { write, bytes, digest, forwarded } => {
                 let (read_bytes, write_bytes) = if write { (0, bytes) } else { (bytes, 0) };
-                Charge::FrontEnd { read_bytes, write_bytes, digest: false, forwarded }
+                Charge::FrontEnd { read_bytes, write_bytes, digest, forwarded }
             }
-            Arrival::Owner { extent, write, at } => {
+            Arrival::Owner { extent, write, at, remote } => {
                 let access = if write { Access::Write } else { Access::Read };
                 let offset = u32::try_from(at.offset).expect("within an extent");
-                Charge::Extent { extent, access, offset, bytes: at.len, remote: false }
+                Charge::Extent { extent, access, offset, bytes: at.len, remote }
             }
             Arrival::Copy { bytes, received, .. } => {
                 Charge::Copy { direction: if received { Direction::In } else { Direction::Out }, bytes }

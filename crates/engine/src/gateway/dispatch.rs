@@ -5,7 +5,7 @@ use crate::config::{HOPS_MAX, PATIENCE_TICK, REQUEST_PATIENCE, REQUESTS_IN_FLIGH
 use crate::engine::Engine;
 use crate::event::{Arrival, Output, RequestId};
 use crate::extent::arrived;
-use crate::operation::Origin;
+use crate::operation::{Origin, owner_load};
 use crate::owner::Phase;
 use crate::timers::Timer;
 use evenkeel_peer::{Message, Request};
@@ -13,7 +13,14 @@ use evenkeel_types::{BlockError, BlockOp, Epoch, Payload, ServerId, Time, Volume
 
 impl Engine {
     /// A front end asks for something.
-    pub(crate) fn handle_request(&mut self, id: RequestId, volume: VolumeId, op: &BlockOp, proof_at: Time) {
+    pub(crate) fn handle_request(
+        &mut self,
+        id: RequestId,
+        volume: VolumeId,
+        op: &BlockOp,
+        proof_at: Time,
+        digest: bool,
+    ) {
         if matches!(op, BlockOp::Flush) {
             // Acknowledged means durable, so whatever was answered needs no flush.
             self.core.out.push_back(Output::Complete { id, outcome: Ok(Payload::default()) });
@@ -31,6 +38,7 @@ impl Engine {
             proof_at,
             proof_asked: false,
             cancelled: false,
+            digest,
         };
         request.open = request.pieces.len() as u16;
         let count = request.open;
@@ -54,7 +62,7 @@ impl Engine {
             WriteId { gateway: me, incarnation, number: self.gateway.next_write }
         });
         let state = PieceState::Parked(Wait::View(Epoch::ZERO));
-        Piece { extent, op, identity, state, tries: 0, may_be_applied: false }
+        Piece { extent, op, identity, state, tries: 0, charged: false, may_be_applied: false }
     }
 
     /// Sends a piece to the owner of its extent, or has it wait for one.
@@ -63,15 +71,14 @@ impl Engine {
             return;
         };
         waiting.tries += 1;
-        let again = waiting.tries > 1;
+        self.core.counters.retried += u64::from(waiting.tries > 1);
         let extent = waiting.extent;
-        self.core.counters.retried += u64::from(again);
         let serves = |reign: &crate::owner::Reign| reign.phase == Phase::Serving;
         if let Some(state) = self.extents.get(&extent)
             && let Some(reign) = state.reign.as_deref().filter(|reign| serves(reign))
         {
             let epoch = reign.epoch;
-            self.dispatch_here(id, piece, epoch, again);
+            self.dispatch_here(id, piece, epoch);
             return;
         }
         let Some(view) = &self.core.view else {
@@ -87,16 +94,17 @@ impl Engine {
             return;
         };
         match route.owner() {
-            Some(owner) if owner == self.core.me() => self.dispatch_here(id, piece, route.epoch, again),
+            Some(owner) if owner == self.core.me() => self.dispatch_here(id, piece, route.epoch),
             Some(owner) if self.core.session(owner).is_some() => {
-                self.forward(id, piece, owner, route.epoch, again);
+                self.forward(id, piece, owner, route.epoch);
             }
             Some(owner) => self.park(id, piece, Wait::Peer(owner)),
             None => self.park(id, piece, Wait::View(Epoch::ZERO)),
         }
     }
 
-    fn dispatch_here(&mut self, id: RequestId, number: u16, epoch: Epoch, again: bool) {
+    fn dispatch_here(&mut self, id: RequestId, number: u16, epoch: Epoch) {
+        let first = self.charge_front_end(id, number, false);
         let Some(request) = self.gateway.requests.get_mut(&id) else {
             return;
         };
@@ -104,22 +112,16 @@ impl Engine {
         let piece = &mut request.pieces[usize::from(number)];
         let origin = Origin::Local { id, piece: number };
         let operation = arrived(origin, piece.extent, epoch, piece.op.clone(), piece.identity, proof_at);
-        let (extent, at, write) = (piece.extent, piece.op.range(), piece.op.is_write());
+        let extent = piece.extent;
+        let arrival = first.then(|| owner_load(extent, &piece.op, false));
         let key = self.core.operations.insert(operation);
         piece.state = PieceState::Local(key);
-        if !again {
-            self.core.out.push_back(Output::Arrived(Arrival::FrontEnd {
-                write,
-                bytes: at.len,
-                forwarded: false,
-            }));
-            self.core.out.push_back(Output::Arrived(Arrival::Owner { extent, write, at }));
-        }
+        self.core.out.extend(arrival.map(Output::Arrived));
         self.core.counters.local_operations += 1;
         self.admit(extent, key);
     }
 
-    fn forward(&mut self, id: RequestId, number: u16, owner: ServerId, epoch: Epoch, again: bool) {
+    fn forward(&mut self, id: RequestId, number: u16, owner: ServerId, epoch: Epoch) {
         let op = self.gateway.piece_mut(id, number).map(|piece| &piece.op);
         let Some(bytes) = op.map(room::data_bytes) else {
             return;
@@ -127,12 +129,13 @@ impl Engine {
         if !self.gateway.rooms.admit(owner, bytes, (id, number)) {
             // That it was not sent is no try.
             if let Some(piece) = self.gateway.piece_mut(id, number) {
+                self.core.counters.retried -= u64::from(piece.tries > 1);
                 piece.tries -= 1;
             }
-            self.core.counters.retried -= u64::from(again);
             self.park(id, number, Wait::Room(owner));
             return;
         }
+        self.charge_front_end(id, number, true);
         self.gateway.next_number += 1;
         let sent = self.gateway.next_number;
         let oldest_open = self.gateway.oldest_open();
@@ -152,13 +155,24 @@ impl Engine {
             hops: HOPS_MAX,
             proof_age_ms: u32::try_from(age).unwrap_or(u32::MAX),
         };
-        if !again {
-            let (write, bytes) = (piece.op.is_write(), piece.op.range().len);
-            self.core.out.push_back(Output::Arrived(Arrival::FrontEnd { write, bytes, forwarded: true }));
-        }
         self.gateway.sent.insert(sent, Sent { server: owner, id, piece: number, bytes });
         self.core.counters.forwarded += 1;
         self.core.send(owner, Message::Request(message));
+    }
+
+    /// Tells the portal's part of a piece's load, when it is first given to an owner; whether it is.
+    fn charge_front_end(&mut self, id: RequestId, number: u16, forwarded: bool) -> bool {
+        let Some(request) = self.gateway.requests.get_mut(&id) else {
+            return false;
+        };
+        let piece = &mut request.pieces[usize::from(number)];
+        let first = !std::mem::replace(&mut piece.charged, true);
+        if first {
+            let (write, bytes, digest) = (piece.op.is_write(), piece.op.data_len(), request.digest);
+            let arrival = Arrival::FrontEnd { write, bytes, digest, forwarded };
+            self.core.out.push_back(Output::Arrived(arrival));
+        }
+        first
     }
 
     /// Has a piece wait.

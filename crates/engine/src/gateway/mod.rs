@@ -67,6 +67,8 @@ struct OpenRequest {
     proof_asked: bool,
     /// The front end wants it no longer.
     cancelled: bool,
+    /// The front end computes digests over the data.
+    digest: bool,
 }
 
 #[derive(Debug)]
@@ -77,6 +79,8 @@ struct Piece {
     state: PieceState,
     /// How often it was tried.
     tries: u32,
+    /// Its load was told: once, however often it is tried.
+    charged: bool,
     /// It was given to an owner that did not say how it ended.
     may_be_applied: bool,
 }

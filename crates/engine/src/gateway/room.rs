@@ -38,12 +38,7 @@ impl Room {
 
 /// Bytes of data that an operation sends, or is sent.
 pub(super) fn data_bytes(op: &PieceOp) -> u64 {
-    let len = u64::from(op.range().len);
-    match op {
-        PieceOp::Read { .. } | PieceOp::Write { .. } => len,
-        PieceOp::CompareAndWrite { .. } => 2 * len,
-        PieceOp::Zero { .. } => 0,
-    }
+    u64::from(op.data_len())
 }
 
 impl Rooms {

@@ -40,7 +40,7 @@ fn the_time_on_the_way_counts_for_the_age_of_a_proof() {
     let id = RequestId(77_777);
     let op = BlockOp::Write { at: ByteRange::new(0, BLOCK), data: Bytes::from(vec![66; BLOCK as usize]) };
     let (volume, proof_at) = (world.volume, world.now - Duration::from_millis(1_000));
-    world.event(2, Event::Request { id, volume, op, proof_at });
+    world.event(2, Event::Request { id, volume, op, proof_at, digest: false });
     assert_eq!(world.waiting(2, 1, "request"), 1);
     world.pass_ms(1_500);
     // Its host has sent it through another gateway, and another write after it.

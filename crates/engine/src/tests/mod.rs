@@ -6,6 +6,7 @@ mod crashes;
 mod directory;
 mod fencing;
 mod links;
+mod load;
 mod moves;
 mod once;
 mod random;

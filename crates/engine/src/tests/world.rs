@@ -2,8 +2,8 @@
 
 use super::store::MemStore;
 use crate::{
-    DirectoryEvent, Engine, EngineConfig, EngineEvent, Event, MoveOrder, MoveStage, Output, RequestId,
-    TxnTicket,
+    Arrival, DirectoryEvent, Engine, EngineConfig, EngineEvent, Event, MoveOrder, MoveStage, Output,
+    RequestId, TxnTicket,
 };
 use evenkeel_meta::change::{
     Actor, NewVolume, begin_group, create_volume, delete_volume, register_server, start_server,
@@ -60,6 +60,10 @@ pub(super) struct World {
     pub(super) hold_links: BTreeSet<(u32, u32)>,
     pub(super) hold_txns: bool,
     pub(super) prove: bool,
+    /// Whether requests say that their front end computes digests.
+    pub(super) digest: bool,
+    /// Load that was told, with the server that told it.
+    pub(super) arrivals: Vec<(u32, Arrival)>,
     pub(super) volume: VolumeId,
     next_request: u64,
     turn: u64,
@@ -100,6 +104,8 @@ impl World {
             hold_links: BTreeSet::new(),
             hold_txns: false,
             prove: true,
+            digest: false,
+            arrivals: Vec::new(),
             volume: VolumeId(0),
             next_request: 0,
             turn: 0,
@@ -283,10 +289,8 @@ impl World {
             Output::Prove { id } if self.prove => self.event(n, Event::Proof { id, at: self.now }),
             Output::Disconnect { server } => self.disconnect(n, server.0),
             Output::Event(event) => self.servers.get_mut(&n).unwrap().events.push(event),
-            Output::Prove { .. }
-            | Output::Arrived(_)
-            | Output::LoadReport { .. }
-            | Output::InventoryPage { .. } => {}
+            Output::Arrived(arrival) => self.arrivals.push((n, arrival)),
+            Output::Prove { .. } | Output::LoadReport { .. } | Output::InventoryPage { .. } => {}
         }
     }
 
@@ -467,8 +471,8 @@ impl World {
         self.next_request += 1;
         let id = self.next_request;
         let volume = self.volume;
-        let proof_at = self.now;
-        self.event(n, Event::Request { id: RequestId(id), volume, op, proof_at });
+        let (proof_at, digest) = (self.now, self.digest);
+        self.event(n, Event::Request { id: RequestId(id), volume, op, proof_at, digest });
         id
     }
 

@@ -101,6 +101,12 @@ impl Connection {
         self.core.next_timeout()
     }
 
+    /// Whether data digests were agreed (RFC 7143 section 13.1).
+    #[must_use]
+    pub const fn has_data_digest(&self) -> bool {
+        self.core.parameters.digests.data
+    }
+
     /// What to do next.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.core.actions.pop_front()

@@ -76,6 +76,16 @@ impl PieceOp {
         !matches!(self, Self::Read { .. })
     }
 
+    /// Bytes of data that travel with it or with its answer.
+    #[must_use]
+    pub const fn data_len(&self) -> u32 {
+        match self {
+            Self::Read { at } | Self::Write { at, .. } => at.len,
+            Self::Zero { .. } => 0,
+            Self::CompareAndWrite { at, .. } => at.len.saturating_mul(2),
+        }
+    }
+
     /// Whether range and data agree and lie within an extent.
     #[must_use]
     pub fn is_valid(&self) -> bool {

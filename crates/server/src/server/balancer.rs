@@ -55,18 +55,18 @@ impl Balancer {
     /// Charges load that has arrived.
     pub(crate) fn charge(&mut self, arrival: &Arrival) {
         self.monitor.charge(&match *arrival {
-            Arrival::FrontEnd { write, bytes, forwarded } => Charge::FrontEnd {
+            Arrival::FrontEnd { write, bytes, digest, forwarded } => Charge::FrontEnd {
                 read_bytes: if write { 0 } else { bytes },
                 write_bytes: if write { bytes } else { 0 },
-                digest: false,
+                digest,
                 forwarded,
             },
-            Arrival::Owner { extent, write, at } => Charge::Extent {
+            Arrival::Owner { extent, write, at, remote } => Charge::Extent {
                 extent,
                 access: if write { Access::Write } else { Access::Read },
                 offset: u32::try_from(at.offset).unwrap_or(u32::MAX),
                 bytes: at.len,
-                remote: false,
+                remote,
             },
             Arrival::Copy { bytes, received, .. } => {
                 Charge::Copy { direction: if received { Direction::In } else { Direction::Out }, bytes }

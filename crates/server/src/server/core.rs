@@ -242,10 +242,11 @@ impl Core {
         volume: VolumeId,
         op: BlockOp,
         proof_at: Time,
+        digest: bool,
     ) -> RequestId {
         let mut state = self.state.borrow_mut();
         let id = state.waiters.insert(Waiter { front_end: Rc::clone(front_end), task });
-        state.engine.handle(clock::now(), Event::Request { id, volume, op, proof_at });
+        state.engine.handle(clock::now(), Event::Request { id, volume, op, proof_at, digest });
         id
     }
 

@@ -287,7 +287,8 @@ fn act(portal: &Rc<Portal>, connected: &Rc<Connected>) -> Option<CloseReason> {
             match action {
                 Action::Submit { task, volume, op } => {
                     let proof_at = connected.read_at.get();
-                    let id = portal.core.submit(&front_end, task.0, volume, op, proof_at);
+                    let digest = connected.protocol.borrow().has_data_digest();
+                    let id = portal.core.submit(&front_end, task.0, volume, op, proof_at, digest);
                     connected.open.borrow_mut().insert(task.0, id);
                     submitted += 1;
                 }
