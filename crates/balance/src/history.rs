@@ -14,6 +14,9 @@ pub const REMEMBERED_FOR: Duration = Duration::from_secs(1800);
 /// How long a move that never ended is reckoned with.
 const PENDING_MAX: Duration = Duration::from_secs(120);
 
+/// How far the clocks of two servers may be apart without a move being taken for another one.
+const CLOCKS_APART_MAX: Duration = Duration::from_secs(5);
+
 /// How a move ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MoveOutcome {
@@ -69,12 +72,29 @@ impl MoveHistory {
         heat: Load,
         bytes: u32,
     ) {
+        self.insert(now, extent, PastMove { from, to, heat, bytes, decided: now, ended: None });
+    }
+
+    /// A record of a move was read: of a decision made here, by another server, by a person, or in an earlier life.
+    /// Its times are as good as the clocks of the servers agree. What is known of a later move stays.
+    pub fn recorded(&mut self, now: Time, extent: ExtentId, record: PastMove) {
+        if now.since(record.decided) > REMEMBERED_FOR {
+            return;
+        }
+        match self.moves.get_mut(&extent) {
+            Some(known) if known.is_recorded_as(&record) => known.ended = record.ended.or(known.ended),
+            Some(known) if known.decided >= record.decided => {}
+            _ => self.insert(now, extent, record),
+        }
+    }
+
+    fn insert(&mut self, now: Time, extent: ExtentId, past: PastMove) {
         self.forget_old(now);
         if self.moves.len() >= MOVES_REMEMBERED_MAX && !self.moves.contains_key(&extent) {
             let oldest = self.moves.iter().min_by_key(|(_, past)| past.decided).map(|(extent, _)| *extent);
             self.moves.remove(&oldest.expect("the history is full, not empty"));
         }
-        self.moves.insert(extent, PastMove { from, to, heat, bytes, decided: now, ended: None });
+        self.moves.insert(extent, past);
     }
 
     /// The move of an extent ended. Nothing happens if none is known.
@@ -106,6 +126,13 @@ impl MoveHistory {
 }
 
 impl PastMove {
+    /// Whether this move, decided here, is the one that a record tells of. The record was begun by the clock of
+    /// another server, soon after the decision.
+    fn is_recorded_as(&self, record: &Self) -> bool {
+        let begun_with = record.decided + CLOCKS_APART_MAX >= self.decided;
+        (self.from, self.to) == (record.from, record.to) && begun_with
+    }
+
     /// Whether the move is under way. One that did not end for minutes is not waited for.
     #[must_use]
     pub fn is_pending(&self, now: Time) -> bool {
@@ -176,6 +203,48 @@ mod tests {
         assert_eq!(past.unreported(at(5), at(3), &half_lives).fast, 1.0);
         assert!((past.unreported(at(8), at(7), &half_lives).fast - 0.5).abs() < 1e-12);
         assert!((past.unreported(at(14), at(14), &half_lives).slow - 0.5).abs() < 1e-12);
+    }
+
+    fn record(from: u32, to: u32, decided: u64, ended: Option<(u64, MoveOutcome)>) -> PastMove {
+        let ended = ended.map(|(second, outcome)| (at(second), outcome));
+        let (from, to) = (ServerId(from), ServerId(to));
+        PastMove { from, to, heat: Load::ZERO, bytes: 0, decided: at(decided), ended }
+    }
+
+    #[test]
+    fn records_rebuild_what_a_new_planner_never_decided() {
+        let mut history = MoveHistory::new();
+        history.recorded(at(2000), extent(1), record(1, 2, 1900, Some((1903, MoveOutcome::Completed))));
+        history.recorded(at(2000), extent(2), record(1, 2, 1990, None));
+        history.recorded(at(2000), extent(3), record(1, 2, 100, Some((110, MoveOutcome::Completed))));
+        assert_eq!(history.last(extent(1)).unwrap().ended, Some((at(1903), MoveOutcome::Completed)));
+        assert!(history.last(extent(2)).unwrap().is_pending(at(2000)));
+        assert!(history.last(extent(3)).is_none(), "older than everything that matters");
+    }
+
+    #[test]
+    fn a_record_ends_the_move_that_was_decided_here_and_corrects_a_wrong_end() {
+        let mut history = MoveHistory::new();
+        history.begun(at(100), extent(1), ServerId(1), ServerId(2), Load([0.5; 5]), 7);
+        // The record's clock is a little behind.
+        history.recorded(at(104), extent(1), record(1, 2, 97, None));
+        assert!(history.last(extent(1)).unwrap().is_pending(at(104)));
+        history.ended(at(106), extent(1), MoveOutcome::Failed);
+        history.recorded(at(109), extent(1), record(1, 2, 97, Some((108, MoveOutcome::Completed))));
+        let past = history.last(extent(1)).unwrap();
+        assert_eq!(past.ended, Some((at(108), MoveOutcome::Completed)));
+        assert_eq!((past.heat, past.bytes), (Load([0.5; 5]), 7));
+    }
+
+    #[test]
+    fn a_record_of_an_earlier_move_does_not_displace_a_later_one() {
+        let mut history = MoveHistory::new();
+        history.begun(at(900), extent(1), ServerId(2), ServerId(3), Load::ZERO, 0);
+        history.recorded(at(901), extent(1), record(1, 2, 200, Some((203, MoveOutcome::Completed))));
+        history.recorded(at(901), extent(1), record(2, 3, 200, Some((203, MoveOutcome::Failed))));
+        assert!(history.last(extent(1)).unwrap().is_pending(at(901)));
+        history.recorded(at(905), extent(1), record(3, 1, 904, None));
+        assert_eq!(history.last(extent(1)).unwrap().to, ServerId(1));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::view::GroupView;
 use evenkeel_types::{ExtentId, ServerId};
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Write};
+use std::time::Duration;
 
 /// Candidates that a reason names.
 pub const CANDIDATES_NAMED_MAX: usize = 8;
@@ -43,6 +44,8 @@ pub struct MoveReason {
     pub load: Filtered<f64>,
     /// The group's mean of it.
     pub mean: Filtered<f64>,
+    /// The target's combined load, as judged.
+    pub target_load: Filtered<f64>,
     /// The factor over the mean from which a server is disproportionately loaded.
     pub threshold: f64,
     /// How long the source had been over it, in seconds.
@@ -55,6 +58,8 @@ pub struct MoveReason {
     pub busiest: Resource,
     /// The utilisation of that resource.
     pub busiest_utilisation: f64,
+    /// The utilisation that the extent caused at the source: for whoever plans next, since reports show it late.
+    pub heat: Load,
     /// The extent's share of the source's combined load, 0 to 1.
     pub extent_share: f64,
     /// The extent's accesses per second.
@@ -63,8 +68,8 @@ pub struct MoveReason {
     pub cost_bytes: u32,
     /// Expected loads over the group's mean, with the moves under way reckoned in.
     pub predicted: Relief,
-    /// The same as measured after the move, once somebody looked.
-    pub measured: Option<Relief>,
+    /// What was measured before and some time after the move, once it was.
+    pub measured: Option<Measured>,
     /// The hottest extents that were considered, and the chosen one.
     pub candidates: Vec<Candidate>,
 }
@@ -80,6 +85,15 @@ pub struct Relief {
     pub target_before: f64,
     /// Of the target, after.
     pub target_after: f64,
+}
+
+/// What a move has changed, together with everything else that changed meanwhile.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Measured {
+    /// The time from the end of the move to the measurement, in seconds.
+    pub after_s: f64,
+    /// The loads as they were judged when the move was decided, and as they were then.
+    pub relief: Relief,
 }
 
 /// An extent that was considered.
@@ -130,29 +144,37 @@ impl fmt::Display for Verdict {
 }
 
 impl MoveReason {
-    /// Notes what the move has changed, from a view after it. Nothing is noted if either server has no fresh report.
-    pub fn measure(&mut self, view: &GroupView) {
-        let ratio = |server: ServerId| {
+    /// Notes what the move has changed, from a view `after` its end. False, and nothing is noted, if either server has
+    /// no fresh report.
+    pub fn measure(&mut self, view: &GroupView, after: Duration) -> bool {
+        let now = |server: ServerId| {
             let of = view.servers.iter().find(|of| of.server == server)?;
             view.fresh_report(of).map(|_| of.judgement.ratio())
         };
-        if let (Some(source_after), Some(target_after)) = (ratio(self.source), ratio(self.target)) {
-            let Relief { source_before, target_before, .. } = self.predicted;
-            self.measured = Some(Relief { source_before, source_after, target_before, target_after });
-        }
+        let (Some(source_after), Some(target_after)) = (now(self.source), now(self.target)) else {
+            return false;
+        };
+        let relief = Relief {
+            source_before: ratio(self.load.fast, self.mean.fast),
+            source_after,
+            target_before: ratio(self.target_load.fast, self.mean.fast),
+            target_after,
+        };
+        self.measured = Some(Measured { after_s: after.as_secs_f64(), relief });
+        true
     }
 
-    /// The reason in whole sentences, a line for each thought.
+    /// The reason in whole sentences, a line for each thought. `name` gives the name that people know a server by.
     #[must_use]
-    pub fn explain(&self, extent: ExtentId) -> String {
+    pub fn explain(&self, extent: ExtentId, name: &dyn Fn(ServerId) -> String) -> String {
         let mut text = String::new();
-        self.write(extent, &mut text).expect("a String takes everything");
+        self.write(extent, name, &mut text).expect("a String takes everything");
         text
     }
 
-    fn write(&self, extent: ExtentId, text: &mut String) -> fmt::Result {
-        let Self { source, target, load, mean, .. } = self;
-        let ratio = |load: f64, mean: f64| if mean > 0.0 { load / mean } else { 1.0 };
+    fn write(&self, extent: ExtentId, name: &dyn Fn(ServerId) -> String, text: &mut String) -> fmt::Result {
+        let Self { load, mean, .. } = self;
+        let (source, target) = (name(self.source), name(self.target));
         let urgency = if self.standing == Standing::Urgent { ", urgently" } else { "" };
         writeln!(
             text,
@@ -180,10 +202,13 @@ impl MoveReason {
             self.pattern.words(),
             self.pattern.total(),
         )?;
-        self.predicted.write("Expected", *source, *target, text)?;
+        self.predicted.write("Expected", &source, &target, text)?;
         writeln!(text, "The price: {:.1} MiB to copy.", f64::from(self.cost_bytes) / crate::capacity::MIB)?;
         match self.measured {
-            Some(measured) => measured.write("Measured afterwards", *source, *target, text)?,
+            Some(Measured { after_s, relief }) => {
+                let what = format!("Measured {after_s:.0} s after it, with all else that changed meanwhile");
+                relief.write(&what, &source, &target, text)?;
+            }
             None => writeln!(text, "The effect has not been measured yet.")?,
         }
         for candidate in self.candidates.iter().filter(|candidate| candidate.verdict != Verdict::Chosen) {
@@ -194,8 +219,12 @@ impl MoveReason {
     }
 }
 
+fn ratio(load: f64, mean: f64) -> f64 {
+    if mean > 0.0 { load / mean } else { 1.0 }
+}
+
 impl Relief {
-    fn write(&self, what: &str, source: ServerId, target: ServerId, text: &mut String) -> fmt::Result {
+    fn write(&self, what: &str, source: &str, target: &str, text: &mut String) -> fmt::Result {
         writeln!(
             text,
             "{what}, in times the group's mean: {source} from {:.2} to {:.2}, {target} from {:.2} to {:.2}.",

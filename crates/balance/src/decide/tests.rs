@@ -360,6 +360,7 @@ fn a_larger_server_takes_more() {
 #[test]
 fn a_reason_names_measure_threshold_candidates_and_relief() {
     let mut view = three();
+    view.servers[2].judgement.load = Filtered { fast: 0.09, slow: 0.1 };
     view.servers[0].judgement = Judgement {
         standing: Standing::Disproportionate,
         load: Filtered { fast: 0.75, slow: 0.73 },
@@ -370,12 +371,19 @@ fn a_reason_names_measure_threshold_candidates_and_relief() {
         ..Judgement::UNKNOWN
     };
     let mut decision = decide(NOW, &view, &Limits::default(), &MoveHistory::new()).remove(0);
-    view.servers[2].judgement.load.fast = 0.3;
-    view.servers[2].judgement.mean.fast = 0.36;
-    decision.reason.measure(&view);
-    let text = decision.reason.explain(decision.extent);
+    let name = |server: ServerId| ["alpha", "beta", "gamma"][server.0 as usize - 1].to_owned();
+    assert!(decision.reason.explain(decision.extent, &name).contains("has not been measured yet"));
+    for (at, load) in [(0, 0.45), (2, 0.3)] {
+        view.servers[at].judgement.load.fast = load;
+        view.servers[at].judgement.mean.fast = 0.36;
+    }
+    let mut stale = view.clone();
+    stale.servers[2].age = Duration::from_millis(3001);
+    assert!(!decision.reason.measure(&stale, Duration::from_secs(10)) && decision.reason.measured.is_none());
+    assert!(decision.reason.measure(&view, Duration::from_secs(10)));
+    let text = decision.reason.explain(decision.extent, &name);
     for part in [
-        "s1",
+        "alpha",
         "2.08 times",
         "threshold of 1.10 for 6 s",
         "disk read at 75 %",
@@ -383,8 +391,9 @@ fn a_reason_names_measure_threshold_candidates_and_relief() {
         "random reads",
         "4.0 MiB",
         "Expected",
-        "s3",
-        "Measured",
+        "gamma",
+        "Measured 10 s after it, with all else that changed meanwhile, in times the group's mean: alpha from 2.08 to \
+         1.25, gamma from 0.25 to 0.83",
         "Not chosen",
     ] {
         assert!(text.contains(part), "{part} in {text}");

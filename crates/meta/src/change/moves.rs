@@ -3,6 +3,7 @@
 use super::{
     Actor, BadMoveSnafu, ChangeError, NoIntentSnafu, NotOwnerSnafu, OtherEpochSnafu, acting, guarded,
 };
+use crate::directory::Revision;
 use crate::records::{
     Keyspace, MOVE_REASON_BYTES_MAX, MOVES_KEPT_PER_SERVER, MoveId, MoveIntent, MoveRecord, MoveState,
     RecordError, RouteEntry, encode_json,
@@ -72,11 +73,7 @@ pub fn prepare_move(view: &View, by: Actor, new: &PrepareMove) -> Result<Txn, Ch
         ended_unix_ms: None,
         reason: new.reason.clone(),
     };
-    let bytes = record.reason.to_string().len();
-    if bytes > MOVE_REASON_BYTES_MAX {
-        let what = format!("a reason of {bytes} bytes, at most {MOVE_REASON_BYTES_MAX} are possible");
-        return Err(RecordError { what }.into());
-    }
+    check_reason(&record)?;
     let mut compares = vec![acting(view, by)?];
     compares.extend(compare_route(view, extent, &route));
     compares.extend(compare_member(view, to));
@@ -140,6 +137,35 @@ pub fn clear_intent(view: &View, by: Actor, extent: ExtentId, unix_ms: u64) -> R
     let mut operations = vec![Operation::put(key.clone(), entry.encode())];
     operations.extend(end_record(view, intent.id, MoveState::Aborted, unix_ms));
     Ok(guarded(vec![acting(view, by)?, Compare::unchanged(key, kept.revision)], operations))
+}
+
+/// Writes the record of a move that has ended anew, with what was found out since about its effect. For people: no
+/// route depends on it.
+///
+/// Compares: the acting server's record, and the move's record as it was read.
+///
+/// # Errors
+/// [`ChangeError::NotPresent`], [`ChangeError::BadRecord`] for a reason that is too long.
+pub fn annotate_move(
+    view: &View,
+    by: Actor,
+    id: MoveId,
+    read: Revision,
+    record: &MoveRecord,
+) -> Result<Txn, ChangeError> {
+    check_reason(record)?;
+    let key = view.keys().moved(id);
+    let compares = vec![acting(view, by)?, Compare::unchanged(key.clone(), read)];
+    Ok(guarded(compares, vec![Operation::put(key, encode_json(record))]))
+}
+
+fn check_reason(record: &MoveRecord) -> Result<(), ChangeError> {
+    let bytes = record.reason.to_string().len();
+    if bytes > MOVE_REASON_BYTES_MAX {
+        let what = format!("a reason of {bytes} bytes, at most {MOVE_REASON_BYTES_MAX} are possible");
+        return Err(RecordError { what }.into());
+    }
+    Ok(())
 }
 
 /// What the answer to a [`clear_intent`] says about the move.

@@ -10,6 +10,7 @@ use evenkeel_api::{MoveRequest, MoveRow, MoveState, MovesTable};
 use evenkeel_balance::MoveReason;
 use evenkeel_meta::records::{self, MoveRecord, ParsedKey, decode_json};
 use evenkeel_meta::{KeyRange, MoveId, View};
+use evenkeel_types::ServerId;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,8 +132,9 @@ impl Group {
     }
 
     async fn row(&self, view: &View, id: MoveId, record: &MoveRecord) -> MoveRow {
-        let name =
-            |server| view.server(server).map_or_else(|| server.to_string(), |kept| kept.record.name.clone());
+        let name = |server: ServerId| {
+            view.server(server).map_or_else(|| server.to_string(), |kept| kept.record.name.clone())
+        };
         let volume = view.volume(record.extent.volume);
         let mut progress = Progress::default();
         for server in &self.servers {
@@ -145,7 +147,7 @@ impl Group {
             records::MoveState::Moved => MoveState::Done,
             records::MoveState::Aborted => MoveState::Aborted,
         };
-        let explanation = explanation(record);
+        let explanation = explanation(record, &name);
         MoveRow {
             id: id.0,
             volume: volume.map_or_else(|| record.extent.volume.to_string(), |kept| kept.record.name.clone()),
@@ -167,9 +169,9 @@ impl Group {
 }
 
 /// The recorded reason, a line for each thought.
-fn explanation(record: &MoveRecord) -> Vec<String> {
+fn explanation(record: &MoveRecord, name: &dyn Fn(ServerId) -> String) -> Vec<String> {
     if let Ok(reason) = serde_json::from_value::<MoveReason>(record.reason.clone()) {
-        return reason.explain(record.extent).lines().map(str::to_owned).collect();
+        return reason.explain(record.extent, name).lines().map(str::to_owned).collect();
     }
     match record.reason.get("ordered").and_then(|how| how.as_str()) {
         Some(how) => vec![format!("ordered {how}")],

@@ -1,15 +1,18 @@
 //! The server's load monitor and its part in balancing: it charges what arrives, tells the peers every second, and, if
 //! it is the elected planner, decides for the group. Any server decides for itself when it is urgent.
 
+use super::move_records::{Clocks, MoveRecords};
 use crate::config::{BalanceConfig, CapacityConfig};
 use evenkeel_balance::{
     Access, Capacity, Charge, Decision, Direction, Limits, Monitor, MonitorOptions, MoveHistory, MoveOutcome,
     Report, ReportVerdict, Scope, ServerLoad, Weights, decide,
 };
 use evenkeel_engine::{Arrival, EngineEvent, MoveStage};
-use evenkeel_meta::View;
+use evenkeel_meta::change::Actor;
 use evenkeel_meta::records::MemberState;
-use evenkeel_types::{Bytes, ExtentId, Incarnation, ServerId, Time};
+use evenkeel_meta::{Entry, Keyspace, Txn, View};
+use evenkeel_types::{Bytes, ExtentId, ServerId, Time};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How often load is measured, told and judged.
@@ -17,9 +20,12 @@ pub(crate) const TICK_EVERY: Duration = Duration::from_secs(1);
 
 /// Monitor, history of decisions, and whether anything is decided at all.
 pub(crate) struct Balancer {
-    me: ServerId,
+    me: Actor,
     monitor: Monitor,
     history: MoveHistory,
+    records: MoveRecords,
+    /// Extents on their way here.
+    coming: BTreeSet<ExtentId>,
     enabled: bool,
 }
 
@@ -29,16 +35,12 @@ pub(crate) struct Tick {
     pub(crate) report: Bytes,
     /// Moves to be made, of this server's extents and, if it plans, of others'.
     pub(crate) decisions: Vec<Decision>,
+    /// What is to be written into the records of moves.
+    pub(crate) records: Vec<Txn>,
 }
 
 impl Balancer {
-    pub(crate) fn new(
-        now: Time,
-        me: ServerId,
-        incarnation: Incarnation,
-        capacity: &CapacityConfig,
-        config: &BalanceConfig,
-    ) -> Self {
+    pub(crate) fn new(now: Time, me: Actor, capacity: &CapacityConfig, config: &BalanceConfig) -> Self {
         let capacity = Capacity {
             disk_read_iops: capacity.disk_read_iops,
             disk_write_iops: capacity.disk_write_iops,
@@ -48,8 +50,15 @@ impl Balancer {
         };
         let weights = Weights { storage: config.storage_weight, server: config.server_weight };
         let options = MonitorOptions { weights, ..MonitorOptions::default() };
-        let monitor = Monitor::new(now, me, incarnation, capacity, options);
-        Self { me, monitor, history: MoveHistory::new(), enabled: config.enabled }
+        let monitor = Monitor::new(now, me.server, me.incarnation, capacity, options);
+        Self {
+            me,
+            monitor,
+            history: MoveHistory::new(),
+            records: MoveRecords::default(),
+            coming: BTreeSet::new(),
+            enabled: config.enabled,
+        }
     }
 
     /// Charges load that has arrived.
@@ -85,6 +94,17 @@ impl Balancer {
         }
     }
 
+    /// Reads what the directory records of moves, among new entries of it.
+    pub(crate) fn read<'a>(
+        &mut self,
+        now: Time,
+        unix_ms: u64,
+        keys: &Keyspace,
+        entries: impl Iterator<Item = &'a Entry>,
+    ) {
+        self.records.read(Clocks { now, unix_ms }, self.me, keys, entries, &mut self.history);
+    }
+
     /// Takes note of how moves go on.
     pub(crate) fn note(&mut self, now: Time, event: &EngineEvent) {
         let EngineEvent::Move(step) = event else { return };
@@ -110,19 +130,30 @@ impl Balancer {
         self.monitor.set_members(view.members().map(|(server, kept)| (server, membership(&kept.record))));
         self.monitor.set_space(space.0, space.1);
         self.settle_history(now, view);
+        self.note_coming(view);
         let report = self.monitor.tick(now);
         let report =
             Bytes::from(postcard::to_allocvec(&report).expect("a report has a bounded, plain shape"));
+        let mut group = self.monitor.view(now);
+        let records = self.records.measure(now, self.me, &group, view);
         let mut decisions = Vec::new();
         if self.enabled {
-            let scope = if is_planner { Scope::Group } else { Scope::OwnUrgent(self.me) };
+            let scope = if is_planner { Scope::Group } else { Scope::OwnUrgent(self.me.server) };
             let limits = Limits { scope, ..Limits::default() };
-            let mut group = self.monitor.view(now);
             group.busy.extend(view.moves_under_way().map(|(_, record)| record.extent));
             decisions = decide(now, &group, &limits, &self.history);
             decisions.iter().for_each(|decision| self.history.decided(now, decision));
         }
-        Tick { report, decisions }
+        Tick { report, decisions, records }
+    }
+
+    /// Moves to this server are led by others; the directory says which there are.
+    fn note_coming(&mut self, view: &View) {
+        let to_me = view.moves_under_way().filter(|(_, record)| record.to == self.me.server);
+        let coming: BTreeSet<ExtentId> = to_me.map(|(_, record)| record.extent).collect();
+        coming.difference(&self.coming).for_each(|extent| self.monitor.move_in_began(*extent));
+        self.coming.difference(&coming).for_each(|extent| self.monitor.move_in_ended(*extent));
+        self.coming = coming;
     }
 
     /// Moves that were decided here and led elsewhere have ended when the directory says so.
@@ -157,3 +188,6 @@ const fn membership(record: &evenkeel_meta::records::MemberRecord) -> evenkeel_b
         MemberState::Down => Membership::Down,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ use super::standstill::Standstill;
 use crate::clock;
 use crate::disk::{self, Completion, DiskDriver};
 use evenkeel_engine::{DirectoryEvent, Engine, EngineEvent, Event, MoveOrder, Output, RequestId, TxnTicket};
-use evenkeel_meta::{Keyspace, View, ViewError};
+use evenkeel_meta::{Keyspace, Txn, View, ViewError};
 use evenkeel_peer::{Message, MoveOrder as MoveOrderMessage, Peer};
 use evenkeel_store::{DiskError, StopReason, Store};
 use evenkeel_types::store_op::{InventoryEntry, StoreError, StoreOp, StoreOutcome, StoreReply, StoreTicket};
@@ -372,15 +372,38 @@ impl Core {
         let event = match news {
             News::Listed(snapshot) => {
                 let keys = self.state.borrow().keys.clone();
+                self.balancer.borrow_mut().read(
+                    clock::now(),
+                    clock::wall_ms(),
+                    &keys,
+                    snapshot.entries.iter(),
+                );
                 let view = View::from_snapshot(keys, &snapshot).map_err(|e| e.to_string())?;
                 DirectoryEvent::Snapshot(Box::new(view))
             }
-            News::Changed(batch) => DirectoryEvent::Batch(batch),
+            News::Changed(batch) => {
+                let entries = batch.changes.iter().filter_map(|change| change.entry.as_ref());
+                let keys = &self.state.borrow().keys;
+                self.balancer.borrow_mut().read(clock::now(), clock::wall_ms(), keys, entries);
+                DirectoryEvent::Batch(batch)
+            }
+            News::Done(ticket, outcome) if ticket >= OWN_TICKETS => {
+                tracing::debug!(server = %self.name, "the effect of a move was recorded: {outcome:?}");
+                return Ok(());
+            }
             News::Done(ticket, outcome) => DirectoryEvent::TxnDone { ticket: TxnTicket(ticket), outcome },
             News::Ended(what) => return Err(format!("its {what} ended")),
         };
         self.event(Event::Directory(event));
         Ok(())
+    }
+
+    /// Asks the directory for something that nothing depends on; if it does not happen it is asked again by whoever
+    /// wants it.
+    pub(crate) fn record(&self, txn: Txn) {
+        if !self.state.borrow().directory.transact(OWN_TICKETS, txn) {
+            tracing::debug!(server = %self.name, "too many transactions wait for a record to be written");
+        }
     }
 
     // ---- the pump ----

@@ -9,6 +9,7 @@ mod election;
 mod fixture;
 mod front_end;
 mod move_log;
+mod move_records;
 mod opening;
 mod peers;
 mod portal;
@@ -143,8 +144,7 @@ async fn serve(launch: Launch, opened: Opened) -> Result<(), ServeError> {
         incarnation: actor.incarnation,
         program: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let balancer =
-        Balancer::new(now, actor.server, actor.incarnation, &opened.capacity, &launch.config.balance);
+    let balancer = Balancer::new(now, actor, &opened.capacity, &launch.config.balance);
     let core = Rc::new(Core::new(Parts {
         name: name.clone(),
         store_path: launch.config.store_path(&launch.server),
@@ -277,6 +277,7 @@ async fn balance(core: Rc<Core>, candidacy: Candidacy) {
             let peers: Vec<_> = links.connected().collect();
             peers.into_iter().for_each(|to| links.send(to, &Message::Load { report: tick.report.clone() }));
         });
+        tick.records.into_iter().for_each(|txn| core.record(txn));
         for decision in tick.decisions {
             let reason = serde_json::to_value(&decision.reason).unwrap_or_default();
             if decision.from == core.me() {
