@@ -28,9 +28,12 @@ pub struct ServerLoadRow {
     pub storage_load: f64,
     /// Server load: CPU and network.
     pub server_load: f64,
-    /// Both in one measure; this is what is balanced.
+    /// Both in one measure; this is what is balanced. Half of a change shows after three seconds.
     pub load: f64,
-    /// `idle`, `normal`, `overloaded`, `urgent`, `front-end` or `swinging`.
+    /// The same over a longer time: half of a change shows after ten seconds.
+    pub load_slow: f64,
+    /// What is thought of it: `unknown` (no fresh report, or not in service), `idle`, `even`, `watched`,
+    /// `disproportionate`, `urgent`, `front-end` or `swinging`.
     pub state: String,
     /// Each resource: `cpu`, `net_in`, `net_out`, `disk_read`, `disk_write`.
     pub resources: Vec<ResourceLoad>,
@@ -61,6 +64,8 @@ pub struct ResourceLoad {
     pub front_end: f64,
     /// Work for extents: moves with them.
     pub extents: f64,
+    /// Copying for moves: passes by itself, and is no part of the load.
+    pub copies: f64,
 }
 
 /// `PUT /v1/balancing`.

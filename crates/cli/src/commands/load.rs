@@ -34,15 +34,17 @@ impl Human for LoadTable {
     fn human(&self) -> String {
         let columns = [Column::Text("SERVER"), Column::Text("REPORT"), Column::Text("STATE")]
             .into_iter()
-            .chain(["LOAD", "STORAGE", "SERVER LOAD"].map(Column::Number))
+            .chain(["LOAD", "SLOW", "STORAGE", "SERVER LOAD"].map(Column::Number))
             .chain(RESOURCES.map(|(_, column)| Column::Number(column)))
+            .chain([Column::Number("COPIES")])
             .chain(["RAND R/s", "SEQ R/s", "RAND W/s", "SEQ W/s", "USED"].map(Column::Number))
             .chain([Column::Text("MOVES")])
             .collect::<Vec<_>>();
         let imbalance = self.imbalance.map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
         format!(
             "seen by {}, mean load {}, imbalance {imbalance} (highest over mean)\n{}\n\
-             resources: work for extents + front-end work, which moves cannot take away; 100% is all the server has",
+             resources: work for extents + front-end work, which moves cannot take away; 100% is all the server has\n\
+             SLOW: the load over a longer time; COPIES: moving extents, in its busiest resource, no part of the load",
             self.seen_by,
             percent(self.mean_load),
             table(&columns, self.servers.iter().map(cells)),
@@ -56,7 +58,8 @@ fn cells(row: &ServerLoadRow) -> Vec<String> {
         None => "-".to_owned(),
     };
     let head = [row.server.clone(), report_age(row), row.state.clone()];
-    let loads = [row.load, row.storage_load, row.server_load].map(percent);
+    let loads = [row.load, row.load_slow, row.storage_load, row.server_load].map(percent);
+    let copies = row.resources.iter().map(|resource| resource.copies).reduce(f64::max);
     let rates =
         [row.random_reads, row.sequential_reads, row.random_writes, row.sequential_writes].map(per_second);
     let used = format!("{}/{}", show_size(row.allocated_bytes), show_size(row.total_bytes));
@@ -67,6 +70,7 @@ fn cells(row: &ServerLoadRow) -> Vec<String> {
     head.into_iter()
         .chain(loads)
         .chain(RESOURCES.map(|(name, _)| resource(name)))
+        .chain([copies.map_or("-".to_owned(), percent)])
         .chain(rates)
         .chain([used, moves])
         .collect()

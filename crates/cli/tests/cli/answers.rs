@@ -47,7 +47,8 @@ pub(crate) fn servers() -> ServersTable {
 }
 
 pub(crate) fn load() -> LoadTable {
-    let resource = |name: &str| ResourceLoad { name: name.into(), front_end: 0.05, extents: 0.5 };
+    let resource =
+        |name: &str| ResourceLoad { name: name.into(), front_end: 0.05, extents: 0.5, copies: 0.02 };
     let row = ServerLoadRow {
         server: "s1".into(),
         age_ms: Some(400),
@@ -55,7 +56,8 @@ pub(crate) fn load() -> LoadTable {
         storage_load: 0.9,
         server_load: 0.3,
         load: 0.85,
-        state: "overloaded".into(),
+        load_slow: 0.7,
+        state: "disproportionate".into(),
         resources: ["cpu", "net_in", "net_out", "disk_read", "disk_write"].map(resource).into(),
         random_reads: 1234.0,
         sequential_reads: 2.5,

@@ -83,8 +83,8 @@ fn schema_of_server_list() {
 #[test]
 fn schema_of_load() {
     let schema = "{imbalance: float, mean_load: float, seen_by: string, servers: [{age_ms: int, allocated_bytes: int, \
-         load: float, moves_in: int, moves_out: int, random_reads: float, random_writes: float, \
-         resources: [{extents: float, front_end: float, name: string}], sequential_reads: float, \
+         load: float, load_slow: float, moves_in: int, moves_out: int, random_reads: float, random_writes: float, \
+         resources: [{copies: float, extents: float, front_end: float, name: string}], sequential_reads: float, \
          sequential_writes: float, server: string, server_load: float, stale: bool, state: string, \
          storage_load: float, total_bytes: int}]}";
     assert_schema(&FakeApi::with(&answers::load()), "load --server s1", schema);

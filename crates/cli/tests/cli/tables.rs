@@ -71,7 +71,7 @@ fn load_tells_front_end_work_apart_and_shows_the_age_of_each_report() {
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
     assert_eq!(
         words(lines[2]),
-        "s1 400ms overloaded 85% 90% 30% 50%+5.0% 50%+5.0% 50%+5.0% 50%+5.0% 50%+5.0% 1234 2.5 0 10 1GiB/8GiB 1 out 0 in"
+        "s1 400ms disproportionate 85% 70% 90% 30% 50%+5.0% 50%+5.0% 50%+5.0% 50%+5.0% 50%+5.0% 2.0% 1234 2.5 0 10 1GiB/8GiB 1 out 0 in"
     );
     assert!(words(lines[3]).starts_with("s2 stale 5.1s"), "{run:?}");
     assert!(words(lines[4]).starts_with("s3 never"), "{run:?}");

@@ -57,9 +57,10 @@ fn load(core: &Core) -> LoadTable {
     let table = core.with_balancer(|balancer| balancer.table(clock::now()));
     let servers =
         core.with_view(|view| table.iter().map(|load| load_row(view, load)).collect()).unwrap_or_default();
-    let mean = table.iter().find(|load| !load.is_stale).map_or(0.0, |load| load.mean.fast);
-    let highest =
-        table.iter().filter(|load| !load.is_stale).map(|load| load.combined.fast).fold(0.0, f64::max);
+    // The mean is that of the servers that are judged; the others do not count for it, nor against it.
+    let judged = || table.iter().filter(|load| load.standing != Standing::Unknown);
+    let mean = judged().next().map_or(0.0, |load| load.mean.fast);
+    let highest = judged().map(|load| load.combined.fast).fold(0.0, f64::max);
     LoadTable {
         seen_by: core.name().to_owned(),
         mean_load: mean,
@@ -71,9 +72,10 @@ fn load(core: &Core) -> LoadTable {
 fn load_row(view: &View, load: &ServerLoad) -> ServerLoadRow {
     let parts = &load.utilisation.fast;
     let resources = Resource::ALL.iter().map(|resource| ResourceLoad {
-        name: resource.to_string(),
+        name: resource_name(*resource).to_owned(),
         front_end: parts.front_end.of(*resource),
         extents: parts.owner.of(*resource),
+        copies: parts.copy.of(*resource),
     });
     ServerLoadRow {
         server: name(view, load.server),
@@ -82,6 +84,7 @@ fn load_row(view: &View, load: &ServerLoad) -> ServerLoadRow {
         storage_load: load.storage_load.fast,
         server_load: load.server_load.fast,
         load: load.combined.fast,
+        load_slow: load.combined.slow,
         state: standing(load.standing).to_owned(),
         resources: resources.collect(),
         random_reads: load.pattern.random_reads.into(),
@@ -92,6 +95,17 @@ fn load_row(view: &View, load: &ServerLoad) -> ServerLoadRow {
         total_bytes: load.total_bytes,
         moves_out: load.moves_out.into(),
         moves_in: load.moves_in.into(),
+    }
+}
+
+/// The API's name of a resource.
+const fn resource_name(resource: Resource) -> &'static str {
+    match resource {
+        Resource::Cpu => "cpu",
+        Resource::NetIn => "net_in",
+        Resource::NetOut => "net_out",
+        Resource::DiskRead => "disk_read",
+        Resource::DiskWrite => "disk_write",
     }
 }
 
