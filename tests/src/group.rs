@@ -268,6 +268,12 @@ impl Group {
         made.json()["iqn"].as_str().expect("an iqn").to_owned()
     }
 
+    /// How many servers it has.
+    #[must_use]
+    pub fn servers(&self) -> usize {
+        usize::from(self.options.servers)
+    }
+
     /// The address of the n-th server's portal, from 1.
     #[must_use]
     pub fn portal(&self, server: u16) -> String {

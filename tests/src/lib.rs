@@ -16,8 +16,7 @@ mod moves;
 mod namespace;
 mod process;
 mod program;
-mod relay;
-mod session;
+mod steady;
 mod stopped_store;
 mod writer;
 
@@ -34,5 +33,6 @@ pub use namespace::in_own_network;
 pub use process::Process;
 pub use program::{Ran, run, run_within};
 pub use rustix::process::Signal;
+pub use steady::{Steady, SteadyOptions, Window, load_of, owners};
 pub use stopped_store::{SUPERBLOCK_COPIES, StoppedStore};
 pub use writer::{Tally, Writer};

@@ -16,6 +16,7 @@ pub struct Pattern {
 enum Spread {
     Random,
     Sequential { next: u64 },
+    Streams { next: u64 },
     HotSpot { zipf: Zipf, by_rank: Vec<u32> },
 }
 
@@ -28,6 +29,13 @@ impl Pattern {
     /// One behind the other, and again from the start.
     pub fn sequential(volume_bytes: u64, op_bytes: u32) -> Self {
         Self::new(Spread::Sequential { next: 0 }, volume_bytes, op_bytes)
+    }
+
+    /// A stream in each extent, all at once: an operation in each extent in turn, from the extent's start to its end, and
+    /// again. Each extent is asked for as much as by [`Self::random`]; only the order differs.
+    pub fn streams(volume_bytes: u64, op_bytes: u32) -> Self {
+        assert!(volume_bytes.is_multiple_of(u64::from(EXTENT_BYTES)), "all extents are whole");
+        Self::new(Spread::Streams { next: 0 }, volume_bytes, op_bytes)
     }
 
     /// Around an extent: the extents of the volume by Zipf's law in order of their distance from it, each place in
@@ -63,6 +71,12 @@ impl Pattern {
                 *next = (at + op) % self.volume_bytes;
                 at
             }
+            Spread::Streams { next } => {
+                let extents = self.volume_bytes / u64::from(EXTENT_BYTES);
+                let (extent, turn) = (*next % extents, *next / extents);
+                *next += 1;
+                extent * u64::from(EXTENT_BYTES) + turn * op % u64::from(EXTENT_BYTES)
+            }
             Spread::HotSpot { zipf, by_rank } => {
                 let extent = by_rank[zipf.rank(random.unit())];
                 let start = u64::from(extent) * u64::from(EXTENT_BYTES);
@@ -83,7 +97,9 @@ impl Pattern {
                 }
                 shares
             }
-            Spread::Random | Spread::Sequential { .. } => vec![1.0 / extents as f64; extents],
+            Spread::Random | Spread::Sequential { .. } | Spread::Streams { .. } => {
+                vec![1.0 / extents as f64; extents]
+            }
         }
     }
 }
@@ -134,6 +150,9 @@ mod tests {
         let mut random = Random::new(5);
         let places: Vec<u64> = (0..9).map(|_| pattern.next(&mut random) / MIB).collect();
         assert_eq!(places, [0, 1, 2, 3, 4, 5, 6, 7, 0]);
+        let mut streams = Pattern::streams(8 * MIB, 2 << 20);
+        let places: Vec<u64> = (0..6).map(|_| streams.next(&mut random) / MIB).collect();
+        assert_eq!(places, [0, 4, 2, 6, 0, 4]);
         let mut anywhere = Pattern::random(8 * MIB, 4096);
         assert!((0..1000).all(|_| anywhere.next(&mut random) < 8 * MIB));
     }

@@ -6,7 +6,7 @@
 use crate::failure::{Exit, Failure};
 use evenkeel_api::parse_size;
 use evenkeel_server::ServeConfig;
-use evenkeel_server::config::DiskEngine;
+use evenkeel_server::config::{CapacityConfig, DiskEngine};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use tracing_subscriber::EnvFilter;
@@ -80,6 +80,10 @@ pub(crate) struct Flags {
     /// Weight of the CPU and network load in the combined measure; 0 ignores it [default: 1].
     #[arg(long, env = "EVENKEEL_SERVER_WEIGHT", value_name = "WEIGHT")]
     server_weight: Option<f64>,
+    /// What each server can do, as keys of [server.capacity]: disk_read_iops=N,disk_write_iops=N,net_mib_s=N,cpu_cores=N
+    /// [default: measured at the start].
+    #[arg(long, env = "EVENKEEL_CAPACITY", value_name = "KEY=VALUE,...", value_parser = capacity)]
+    capacity: Option<CapacityConfig>,
     /// What to log on stderr: error, warn, info, debug, trace, or a list such as info,evenkeel_store=debug.
     #[arg(long, env = "EVENKEEL_LOG", value_name = "LEVEL", default_value = "info", value_parser = log_filter)]
     log: String,
@@ -165,6 +169,7 @@ fn override_servers(config: &mut ServeConfig, flags: &Flags) -> Result<(), Failu
         set(&mut server.size, &flags.store_size.clone().map(Some));
         set(&mut server.journal, &flags.journal_size.clone().map(Some));
         set(&mut server.domain, &flags.domain.clone().map(Some));
+        set(&mut server.capacity, &flags.capacity.map(Some));
     }
     Ok(())
 }
@@ -177,6 +182,10 @@ fn set<T: Clone>(key: &mut T, flag: &Option<T>) {
 
 fn size_text(text: &str) -> Result<String, String> {
     parse_size(text).map(|_| text.to_owned())
+}
+
+fn capacity(text: &str) -> Result<CapacityConfig, String> {
+    toml::from_str(&text.replace(',', "\n")).map_err(|error| error.message().replace('\n', " "))
 }
 
 fn disk_engine(text: &str) -> Result<DiskEngine, String> {

@@ -99,3 +99,23 @@ fn what_cannot_be_served_is_a_usage_error_with_the_value() {
         assert!(failure.to_string().contains(word), "{line:?}: {failure}");
     }
 }
+
+#[test]
+fn declared_capacities_are_those_of_every_server() {
+    let figures = "disk_read_iops=300,disk_write_iops=2e3,net_mib_s=50.5,cpu_cores=0.2";
+    let config = configured(&["--data", "/d", "--servers", "2", "--capacity", figures]).unwrap();
+    for server in &config.servers {
+        let capacity = server.capacity.unwrap();
+        assert_eq!((capacity.disk_read_iops, capacity.disk_write_iops), (300.0, 2000.0));
+        assert_eq!((capacity.net_mib_s, capacity.cpu_cores, capacity.enforce), (50.5, 0.2, false));
+    }
+    for (wrong, named) in [
+        ("cpu_cores=1", "disk_read_iops"),
+        ("disk_read_iops=1,disk_write_iops=1,net_mib_s=1,cpu_cores=1,cores=2", "cores"),
+        ("disk_read_iops=1,disk_write_iops=1,net_mib_s=1,cpu_cores=0", "above zero"),
+        ("much", "much"),
+    ] {
+        let refused = configured(&["--data", "/d", "--capacity", wrong]).unwrap_err().to_string();
+        assert!(refused.contains(named), "{wrong}: {refused}");
+    }
+}
