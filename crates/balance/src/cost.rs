@@ -113,8 +113,7 @@ impl CostModel {
         Self { disk, net_per_byte: 1.0 / (capacity.net_mib_s * MIB), cpu }
     }
 
-    /// Seconds that the disk is busy with an access. A driver that enforces a declared capacity uses this very figure,
-    /// so that what is measured and what is enforced agree.
+    /// Seconds that the disk is busy with an access.
     #[must_use]
     pub fn disk_seconds(&self, access: Access, order: Order, bytes: u32) -> f64 {
         self.disk[access as usize][order as usize].seconds(bytes)

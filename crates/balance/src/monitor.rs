@@ -132,7 +132,7 @@ impl Monitor {
         }
     }
 
-    /// What work costs on this server; a driver that enforces the declared capacity uses the same costs.
+    /// What work costs on this server.
     #[must_use]
     pub const fn cost_model(&self) -> &CostModel {
         &self.model

@@ -145,6 +145,10 @@ impl Group {
             (self.hot_spot + extents / 2 + self.rng.below(u64::from(extents / 8)) as u32) % extents;
     }
 
+    pub(crate) fn set_hot_spot(&mut self, index: u32) {
+        self.hot_spot = index;
+    }
+
     pub(crate) fn run(&mut self, seconds: u64) {
         for _ in 0..seconds {
             self.second();
