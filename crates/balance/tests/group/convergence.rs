@@ -1,11 +1,9 @@
 //! A skewed load is evened within a minute, again after its hot spot shifts, and for few bytes.
 
-mod group;
-
 use evenkeel_balance::Capacity;
 use std::time::Duration;
 
-use group::{DISK_OF_1000, Group, Scenario};
+use crate::harness::{DISK_OF_1000, Group, Scenario};
 
 /// What a run showed.
 #[derive(Debug)]
