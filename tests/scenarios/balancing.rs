@@ -6,7 +6,7 @@
 
 use evenkeel_iscsi::Settings;
 use evenkeel_iscsi::negotiate::DigestPolicy;
-use evenkeel_tests::{Group, GroupOptions, Steady, SteadyOptions, load_of, owners};
+use evenkeel_tests::{Group, GroupOptions, Steady, SteadyOptions, load_of, owner_places};
 use evenkeel_workload::{Pattern, Random, Source};
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -89,7 +89,7 @@ impl Bound {
     /// The overload leads to moves, and these resolve it.
     fn is_resolved(&self, busiest: &str) {
         let (group, iqn) = self.group("");
-        let hot = owners(&group, VOLUME)[0];
+        let hot = owner_places(&group, VOLUME)[0];
         let mut load = self.start(&group, &iqn);
         let before = load.window(Duration::from_secs(1), PATIENCE);
         assert!(before.imbalance() >= ONE_SERVER, "{before:?}");
@@ -108,7 +108,7 @@ impl Bound {
     /// The same overload, measured but weighing nothing, leads to no move.
     fn stays_without_its_term(&self) {
         let (group, iqn) = self.group(&format!("{} 0", self.weight));
-        let hot = format!("s{}", owners(&group, VOLUME)[0] + 1);
+        let hot = format!("s{}", owner_places(&group, VOLUME)[0] + 1);
         let mut load = self.start(&group, &iqn);
         wait_for("the overload to be measured", || {
             load_of(&group, "s1", &hot)[self.term].as_f64().is_some_and(|load| load > OVERLOAD)
@@ -199,7 +199,7 @@ fn claim_10_the_same_bytes_move_extents_at_random_and_none_in_streams() {
         ..DISK
     };
     let (group, iqn) = bound.group("");
-    let hot = format!("s{}", owners(&group, VOLUME)[0] + 1);
+    let hot = format!("s{}", owner_places(&group, VOLUME)[0] + 1);
     // One session on one portal keeps the order.
     let options = SteadyOptions { portals: vec![1], settings: Settings::default(), verify: false };
     let mut load = Steady::start(&group, VOLUME, &iqn, options);
@@ -230,7 +230,7 @@ fn claim_10_traffic_requests_and_pattern_are_measured_and_shown_by_every_server(
         "--balance false --capacity disk_read_iops=2000,disk_write_iops=2000,net_mib_s=100,cpu_cores=1";
     let group = Group::start(GroupOptions::servers(3).flag(flags));
     let iqn = group.create_volume(VOLUME, VOLUME_SIZE);
-    let owner = owners(&group, VOLUME)[0];
+    let owner = owner_places(&group, VOLUME)[0];
     let server = |n: usize| format!("s{}", (owner + n) % 3 + 1);
     let portal = |n: usize| vec![((owner + n) % 3 + 1) as u16];
     let digests = Settings { data_digest: DigestPolicy::Require, ..Settings::default() };

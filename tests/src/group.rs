@@ -2,6 +2,7 @@
 
 use crate::api::Api;
 use crate::program::{Ran, run_within};
+use crate::relay::PeerRelays;
 use rustix::process::{Pid, Signal};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -357,7 +358,7 @@ impl Group {
     /// # Panics
     /// If they do not within 20 s.
     pub fn pause(&self) {
-        self.signal("STOP");
+        self.signal(Signal::STOP);
         let began = Instant::now();
         while !self.stands_still() {
             assert!(began.elapsed() < Duration::from_secs(20), "the process does not stand still");
@@ -367,7 +368,7 @@ impl Group {
 
     /// Has the process go on after [`Self::pause`].
     pub fn resume(&self) {
-        self.signal("CONT");
+        self.signal(Signal::CONT);
     }
 
     fn stands_still(&self) -> bool {
@@ -434,14 +435,18 @@ impl Drop for Group {
     }
 }
 
+/// Where tests look for ports: below those that the kernel gives to outgoing connections (32768 and up), any of which
+/// may take a port while the process that had it starts again.
+const PORTS: std::ops::Range<u16> = 20_000..32_700;
+
 /// The first of `count` successive ports that are free now. Tests run side by side in processes of their own, so each
 /// begins its search at a place of its own.
 fn free_ports(count: u16) -> u16 {
     static ASKED: AtomicU32 = AtomicU32::new(0);
     let place = std::process::id().wrapping_add(ASKED.fetch_add(97, Ordering::Relaxed));
-    let start = 20_000 + (place % 1_000) as u16 * 30;
-    for step in 0..500u16 {
-        let base = 20_000 + (start - 20_000 + step * 17) % 30_000;
+    let places = u32::from(PORTS.end - PORTS.start - count);
+    for step in 0..500 {
+        let base = PORTS.start + ((place.wrapping_mul(30) + step * 17) % places) as u16;
         if (base..base + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
             return base;
         }

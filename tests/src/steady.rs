@@ -93,10 +93,10 @@ impl<'a> Steady<'a> {
         let deadline = Instant::now() + patience;
         loop {
             let _ = self.sample();
-            let owners = owners(self.group, &self.volume);
+            let owners = owner_places(self.group, &self.volume);
             let began = Instant::now();
             self.counts = vec![0; owners.len()];
-            while owners == self::owners(self.group, &self.volume) {
+            while owners == owner_places(self.group, &self.volume) {
                 if began.elapsed() >= length {
                     return self.served(&owners);
                 }
@@ -157,7 +157,7 @@ impl<'a> Steady<'a> {
 /// # Panics
 /// If an extent has none.
 #[must_use]
-pub fn owners(group: &Group, volume: &str) -> Vec<usize> {
+pub fn owner_places(group: &Group, volume: &str) -> Vec<usize> {
     let table = group.evenkeel(&["route", volume, "-o", "json"]).ok().json();
     let rows = table["extents"].as_array().expect("rows");
     let number = |row: &serde_json::Value| row["owner"].as_str()?.strip_prefix('s')?.parse::<usize>().ok();

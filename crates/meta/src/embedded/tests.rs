@@ -122,7 +122,7 @@ fn a_crash_after_any_answer_keeps_what_was_answered() {
 fn a_second_opening_is_refused_while_the_first_lasts() {
     let (_dir, path) = scratch();
     let first = EmbeddedDirectory::open(&path).unwrap();
-    assert!(refusal(&path).ends_with("the directory is in use by another process"), "{}", refusal(&path));
+    assert!(refusal(&path).contains("the directory is in use by another process"), "{}", refusal(&path));
     drop(first);
     assert!(EmbeddedDirectory::open(&path).is_ok());
 }

@@ -8,6 +8,7 @@ use crate::clock;
 use crate::config::{BalanceConfig, CapacityConfig, DiskConfig, DiskEngine};
 use crate::disk::{self, DiskFile, DiskFileOptions};
 use evenkeel_engine::{Engine, EngineConfig};
+use evenkeel_meta::change::Actor;
 use evenkeel_meta::{Directory, Keyspace, MemoryDirectory};
 use evenkeel_peer::Local;
 use evenkeel_store::{Disk, FormatOptions, OpenOptions, Store};
@@ -46,7 +47,8 @@ pub(crate) fn core() -> (Rc<Core>, TempDir) {
         cpu_cores: 1.0,
         enforce: false,
     };
-    let balancer = Balancer::new(now, me, incarnation, &capacity, &BalanceConfig::default());
+    let balancer =
+        Balancer::new(now, Actor { server: me, incarnation }, &capacity, &BalanceConfig::default());
     let core = Core::new(Parts {
         name: "s1".to_owned(),
         store_path: folder.path().join("store"),
