@@ -4,6 +4,7 @@ use evenkeel_api::{LoadTable, MovesTable, RouteTable, ServerRow, SessionRow};
 use evenkeel_meta::change::Actor;
 use evenkeel_types::ServerId;
 use evenkeel_types::store_op::InventoryEntry;
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, oneshot};
 
@@ -28,8 +29,8 @@ pub(crate) enum Ask {
     EnableBalancing(bool, oneshot::Sender<()>),
     /// Its counters of moves.
     Moves(oneshot::Sender<MovesTable>),
-    /// How far a move is that it leads.
-    Progress(u64, oneshot::Sender<Option<Progress>>),
+    /// How far the moves are that it led in this life, by number.
+    Progress(oneshot::Sender<BTreeMap<u64, Progress>>),
     /// End: log sessions out, make the store clean, answer, stop.
     Stop(oneshot::Sender<()>),
 }

@@ -11,6 +11,7 @@ use evenkeel_balance::MoveReason;
 use evenkeel_meta::records::{self, MoveRecord, ParsedKey, decode_json};
 use evenkeel_meta::{KeyRange, MoveId, View};
 use evenkeel_types::ServerId;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,8 +27,9 @@ pub(super) async fn list(State(group): State<Arc<Group>>) -> Reply<MovesTable> {
         }
     }
     let view = group.view().await?;
+    let progress = group.progress().await;
     for (id, record) in group.records().await? {
-        table.moves.push(group.row(&view, id, &record).await);
+        table.moves.push(row(&view, id, &record, &progress));
     }
     table.moves.sort_by(|a, b| b.started_ms.cmp(&a.started_ms).then(b.id.cmp(&a.id)));
     Ok(Json(table))
@@ -79,11 +81,12 @@ pub(super) async fn start(
         ))
     })?;
     let owner = group.server(Some(&row.owner))?;
+    let before = group.records().await?.into_iter().map(|(id, _)| id).collect();
     let ask = MoveAsk { volume: volume.clone(), extent, to: request.to.clone(), rate: request.rate };
     let answer = owner.ask(|answer| Ask::Move(ask, answer)).await;
     let answer = answer.ok_or_else(|| unavailable(format!("server '{}' does not answer", owner.name)))?;
     answer.map_err(|why| conflict(format!("extent {extent} of '{volume}': {why}")))?;
-    group.begun(volume, extent, &request.to).await
+    group.begun(volume, extent, &request.to, &before).await
 }
 
 pub(super) async fn explain(
@@ -95,7 +98,7 @@ pub(super) async fn explain(
     let found = group.records().await?.into_iter().find(|(known, _)| known.0 == id);
     let (id, record) = found
         .ok_or_else(|| not_found(format!("move {id}: not known; 'evenkeel moves' lists those that are")))?;
-    Ok(Json(group.row(&view, id, &record).await))
+    Ok(Json(row(&view, id, &record, &group.progress().await)))
 }
 
 impl Group {
@@ -112,17 +115,33 @@ impl Group {
         Ok(records.collect())
     }
 
-    /// The record of a move that was just ordered, as soon as the directory has it.
-    async fn begun(&self, volume: &str, extent: u32, to: &str) -> Result<Json<MoveRow>, Failure> {
+    /// How far all moves are, as the servers that lead them know. Each is asked once, however many moves there are.
+    async fn progress(&self) -> BTreeMap<u64, Progress> {
+        let mut all = BTreeMap::new();
+        for server in &self.servers {
+            all.extend(server.ask(Ask::Progress).await.unwrap_or_default());
+        }
+        all
+    }
+
+    /// The record of a move that was just ordered, as soon as the directory has it: none that was there `before`.
+    async fn begun(
+        &self,
+        volume: &str,
+        extent: u32,
+        to: &str,
+        before: &BTreeSet<MoveId>,
+    ) -> Result<Json<MoveRow>, Failure> {
         for _ in 0..BEGIN_POLLS {
             let view = self.view().await?;
-            let mine = self.records().await?.into_iter().rev().find(|(_, record)| {
-                view.volume_named(volume).is_some_and(|kept| kept.record == record.extent.volume)
+            let mine = self.records().await?.into_iter().find(|(id, record)| {
+                !before.contains(id)
+                    && view.volume_named(volume).is_some_and(|kept| kept.record == record.extent.volume)
                     && record.extent.index == extent
                     && view.server_named(to) == Some(record.to)
             });
             if let Some((id, record)) = mine {
-                return Ok(Json(self.row(&view, id, &record).await));
+                return Ok(Json(row(&view, id, &record, &self.progress().await)));
             }
             tokio::time::sleep(BEGIN_POLL_EVERY).await;
         }
@@ -130,41 +149,35 @@ impl Group {
             "extent {extent} of '{volume}': the move waits for its turn; `moves` will show it"
         )))
     }
+}
 
-    async fn row(&self, view: &View, id: MoveId, record: &MoveRecord) -> MoveRow {
-        let name = |server: ServerId| {
-            view.server(server).map_or_else(|| server.to_string(), |kept| kept.record.name.clone())
-        };
-        let volume = view.volume(record.extent.volume);
-        let mut progress = Progress::default();
-        for server in &self.servers {
-            if let Some(Some(known)) = server.ask(|answer| Ask::Progress(id.0, answer)).await {
-                progress = known;
-            }
-        }
-        let state = match record.state {
-            records::MoveState::Copying => MoveState::Running,
-            records::MoveState::Moved => MoveState::Done,
-            records::MoveState::Aborted => MoveState::Aborted,
-        };
-        let explanation = explanation(record, &name);
-        MoveRow {
-            id: id.0,
-            volume: volume.map_or_else(|| record.extent.volume.to_string(), |kept| kept.record.name.clone()),
-            extent: record.extent.index,
-            from: name(record.from),
-            to: name(record.to),
-            state,
-            reason: explanation.first().cloned().unwrap_or_default(),
-            explanation,
-            started_ms: record.started_unix_ms,
-            ended_ms: record.ended_unix_ms,
-            regions_current: match state {
-                MoveState::Done => 64,
-                _ => u32::try_from(progress.regions_sent + progress.regions_equal).unwrap_or(64).min(64),
-            },
-            regions_sent: progress.regions_sent,
-        }
+fn row(view: &View, id: MoveId, record: &MoveRecord, progress: &BTreeMap<u64, Progress>) -> MoveRow {
+    let name =
+        |server: ServerId| view.server(server).map_or_else(|| server.to_string(), |kept| kept.record.name.clone());
+    let volume = view.volume(record.extent.volume);
+    let progress = progress.get(&id.0).copied().unwrap_or_default();
+    let state = match record.state {
+        records::MoveState::Copying => MoveState::Running,
+        records::MoveState::Moved => MoveState::Done,
+        records::MoveState::Aborted => MoveState::Aborted,
+    };
+    let explanation = explanation(record, &name);
+    MoveRow {
+        id: id.0,
+        volume: volume.map_or_else(|| record.extent.volume.to_string(), |kept| kept.record.name.clone()),
+        extent: record.extent.index,
+        from: name(record.from),
+        to: name(record.to),
+        state,
+        reason: explanation.first().cloned().unwrap_or_default(),
+        explanation,
+        started_ms: record.started_unix_ms,
+        ended_ms: record.ended_unix_ms,
+        regions_current: match state {
+            MoveState::Done => 64,
+            _ => u32::try_from(progress.regions_sent + progress.regions_equal).unwrap_or(64).min(64),
+        },
+        regions_sent: progress.regions_sent,
     }
 }
 

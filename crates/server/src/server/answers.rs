@@ -8,11 +8,12 @@ use evenkeel_api::{
     LoadTable, MovesTable, ResourceLoad, RouteRow, RouteTable, ServerLoadRow, ServerRow, ServerState,
 };
 use evenkeel_balance::{Resource, ServerLoad, Standing};
-use evenkeel_engine::{Event, MoveOrder};
+use evenkeel_engine::{Event, MoveEvent, MoveOrder, MoveStage};
+use evenkeel_meta::View;
 use evenkeel_meta::records::MemberState;
-use evenkeel_meta::{MoveId, View};
 use evenkeel_types::store_op::InventoryEntry;
 use evenkeel_types::{ExtentId, ServerId};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use tokio::sync::oneshot;
 
@@ -42,7 +43,7 @@ pub(super) fn answer(core: &Rc<Core>, portal: &Rc<Portal>, about: &About, ask: A
             let _ = answer.send(());
         }
         Ask::Moves(answer) => drop(answer.send(moves(core))),
-        Ask::Progress(id, answer) => drop(answer.send(progress(core, id))),
+        Ask::Progress(answer) => drop(answer.send(progress(core))),
         Ask::Stop(answer) => {
             let _ = answer.send(());
         }
@@ -255,10 +256,17 @@ fn moves(core: &Core) -> MovesTable {
     }
 }
 
-/// How far a move is that this server leads.
-fn progress(core: &Core, id: u64) -> Option<Progress> {
-    let (extent, last) =
-        core.with_moves(|log| log.last_step(MoveId(id)).map(|step| (step.extent, step.counters)))?;
-    let counters = core.with_engine(|engine| engine.move_progress(extent)).unwrap_or(last);
-    Some(Progress { regions_sent: counters.regions_sent, regions_equal: counters.regions_equal })
+/// How far the moves are that this server led. What one under way has counted since its last step, the engine knows; an
+/// extent whose move is over may be in another one.
+fn progress(core: &Core) -> BTreeMap<u64, Progress> {
+    let last_steps: Vec<MoveEvent> = core.with_moves(|log| log.last_steps().cloned().collect());
+    let of = |step: MoveEvent| {
+        let is_over = matches!(step.stage, MoveStage::Released | MoveStage::Aborted);
+        let now = (!is_over).then(|| core.with_engine(|engine| engine.move_progress(step.extent))).flatten();
+        let counters = now.unwrap_or(step.counters);
+        let progress =
+            Progress { regions_sent: counters.regions_sent, regions_equal: counters.regions_equal };
+        (step.id.0, progress)
+    };
+    last_steps.into_iter().map(of).collect()
 }

@@ -55,8 +55,8 @@ impl MoveLog {
         }
     }
 
-    /// The last step of a move.
-    pub(crate) fn last_step(&self, id: MoveId) -> Option<&MoveEvent> {
-        self.moves.get(&id)
+    /// The last step of each move.
+    pub(crate) fn last_steps(&self) -> impl Iterator<Item = &MoveEvent> {
+        self.moves.values()
     }
 }
