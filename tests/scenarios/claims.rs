@@ -2,6 +2,7 @@
 
 use evenkeel_api::{LoadTable, MoveState};
 use evenkeel_tests::{Blocks, Ended, Group, GroupOptions, Session, Writer, owners, views_are_equal};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -92,6 +93,8 @@ fn claim_08_every_server_knows_where_an_extent_went_and_the_stores_agree() {
     let portals: Vec<String> = (1..=3).map(|server| group.portal(server)).collect();
     let mut writers: Vec<Writer> = (0..8).map(|extent| writer(&portals, &iqn, extent)).collect();
     writers.iter_mut().for_each(|writer| writer.fill(&portals[0]).expect("the volume is written"));
+    let mut ids = BTreeSet::new();
+    let first_owner = owners(&group, "v1", "s1")[0].clone();
     for extent in 0..8u32 {
         let row = |server: &str| {
             let table = group.api().route("v1", server).expect("the route");
@@ -99,7 +102,7 @@ fn claim_08_every_server_knows_where_an_extent_went_and_the_stores_agree() {
         };
         let old = row("s1");
         let to = SERVERS.into_iter().find(|server| *server != old.owner).expect("another server");
-        let _ = group.api().begin_move("v1", extent, to, None);
+        assert!(ids.insert(group.api().begin_move("v1", extent, to, None).id));
         wait_until("every server knows the new owner", &group, || {
             SERVERS.into_iter().all(|server| {
                 let new = row(server);
@@ -114,6 +117,12 @@ fn claim_08_every_server_knows_where_an_extent_went_and_the_stores_agree() {
             (&8.into(), &8.into()),
             "one copy of each: {report}"
         );
+    }
+    // A move that looks like an earlier one is another one, and is answered with its own number.
+    let second_owner = owners(&group, "v1", "s1")[0].clone();
+    for to in [&first_owner, &second_owner] {
+        assert!(ids.insert(group.api().begin_move("v1", 0, to, None).id));
+        wait_until("the extent is there", &group, || owners(&group, "v1", "s1")[0] == *to);
     }
     views_are_equal(&group, "v1", 3);
     for (writer, portal) in writers.iter_mut().zip(portals.iter().cycle()) {
