@@ -152,8 +152,9 @@ impl Group {
 }
 
 fn row(view: &View, id: MoveId, record: &MoveRecord, progress: &BTreeMap<u64, Progress>) -> MoveRow {
-    let name =
-        |server: ServerId| view.server(server).map_or_else(|| server.to_string(), |kept| kept.record.name.clone());
+    let name = |server: ServerId| {
+        view.server(server).map_or_else(|| server.to_string(), |kept| kept.record.name.clone())
+    };
     let volume = view.volume(record.extent.volume);
     let progress = progress.get(&id.0).copied().unwrap_or_default();
     let state = match record.state {
