@@ -86,11 +86,9 @@ if cargo nextest --version >/dev/null 2>&1; then
     stage tests cargo nextest run --workspace --locked --profile ci
     add $? '^ *Summary \[' failed 'exec failed' 'timed out'
 else
-    # The same tests; building nextest first would take longer than they do.
-    stage tests cargo test --workspace --exclude evenkeel-tests --locked --no-fail-fast --lib --bins --tests
-    add $? '^test result:' failed
-    # One at a time: each runs a whole group with its load.
-    stage scenarios cargo test -p evenkeel-tests --locked --no-fail-fast --lib --bins --tests -- --test-threads 1
+    # The same tests; building nextest first would take longer than they do. One at a time: a scenario runs a whole group
+    # with its load, and to name packages would compile them again with other features.
+    stage tests cargo test --workspace --locked --no-fail-fast --lib --bins --tests -- --test-threads 1
     add $? '^test result:' failed
 fi
 
