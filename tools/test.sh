@@ -95,8 +95,4 @@ fi
 stage "documented examples" cargo test --workspace --locked --doc
 add $? '^test result:' failed
 
-if [ -x tests/run-all ]; then
-    stage scenarios ./tests/run-all
-    add $? "$COUNT_LINE" failed
-fi
 finish
