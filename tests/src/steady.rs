@@ -124,8 +124,10 @@ impl<'a> Steady<'a> {
             }
             assert!(
                 Instant::now() < deadline,
-                "not even after {patience:?}: {window:?}, imbalance {:.2}, highest load {highest:.2}",
-                window.imbalance()
+                "not even after {patience:?}: {window:?}, imbalance {:.2}, highest load {highest:.2}\n{}\n{}",
+                window.imbalance(),
+                self.group.evenkeel(&["load"]).stdout,
+                self.group.evenkeel(&["moves"]).stdout,
             );
         }
     }

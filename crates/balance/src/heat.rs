@@ -146,6 +146,19 @@ impl HeatTable {
         self.find(extent).map(|position| &self.entries[position])
     }
 
+    /// What all extents together ask for on the fast filter, over the sum of their estimates: by each resource, 1 where
+    /// nothing is asked for.
+    ///
+    /// An estimate leans on the slow filter, against the noise of a single extent. When the load of a whole server rises
+    /// or falls, all estimates lag behind it by the same factor, which has next to no noise: this one.
+    pub(crate) fn trend(&self, factors: Filtered<f64>) -> Load {
+        let (fast, estimated) =
+            self.entries.iter().fold((Load::ZERO, Load::ZERO), |(fast, estimated), heat| {
+                (fast + heat.heat.fast.scaled(factors.fast), estimated + heat.estimate(factors))
+            });
+        fast.zip(estimated, |fast, estimated| if estimated > 0.0 { fast / estimated } else { 1.0 })
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Heat> {
         self.entries.iter()
     }

@@ -88,6 +88,8 @@ pub struct Monitor {
     utilisation: Filtered<Parts>,
     pattern: Pattern,
     heat: HeatTable,
+    /// By how much estimates of heat lag behind the server's fast filter; see [`HeatTable::trend`].
+    trend: Load,
     members: BTreeMap<ServerId, Membership>,
     reports: BTreeMap<ServerId, Received>,
     judge: Judge,
@@ -121,6 +123,7 @@ impl Monitor {
             utilisation: Filtered::default(),
             pattern: Pattern::default(),
             heat: HeatTable::default(),
+            trend: Load::ZERO,
             members: BTreeMap::from([(me, Membership::Up)]),
             reports: BTreeMap::new(),
             judge: Judge::new(options.thresholds, options.weights),
@@ -277,7 +280,14 @@ impl Monitor {
     /// Heat of one extent: the utilisation that it causes here; zero if it is cold.
     #[must_use]
     pub fn heat_of(&self, extent: ExtentId) -> Load {
-        self.heat.get(extent).map_or(Load::ZERO, |heat| heat.estimate(self.bias()))
+        self.heat.get(extent).map_or(Load::ZERO, |heat| self.reckoned(heat, self.bias()))
+    }
+
+    /// The heat of an extent as a part of the server's fast utilisation: what leaves that with the extent. If the
+    /// estimates did not add up to it, a rising load would be moved away by too much, and the extents, which then rest,
+    /// would not come back for minutes.
+    fn reckoned(&self, heat: &Heat, bias: Filtered<f64>) -> Load {
+        heat.estimate(bias).zip(self.trend, |estimated, trend| estimated * trend)
     }
 
     /// How many extents have heat at present.
@@ -296,6 +306,7 @@ impl Monitor {
         self.charged = Parts::default();
         self.counted = Pattern::default();
         self.heat.tick(step, seconds);
+        self.trend = self.heat.trend(self.bias());
     }
 
     /// Filters begin at zero; a young monitor makes up for the time that it has not seen. The totals and the heat of
@@ -310,7 +321,7 @@ impl Monitor {
         let bias = self.bias();
         let scale = |parts: Parts, by: f64| parts.zip(parts, |value, _| value * by);
         let leaving = self.moves_out.iter().filter_map(|extent| self.heat.get(*extent));
-        let leaving = leaving.fold(Load::ZERO, |sum, heat| sum + heat.estimate(bias));
+        let leaving = leaving.fold(Load::ZERO, |sum, heat| sum + self.reckoned(heat, bias));
         let uptime = self.ticked.since(self.started);
         Report {
             server: self.me,
@@ -336,7 +347,7 @@ impl Monitor {
         let mut ranked: Vec<(f64, Load, &Heat)> = self
             .heat
             .iter()
-            .map(|heat| (heat, heat.estimate(bias)))
+            .map(|heat| (heat, self.reckoned(heat, bias)))
             .map(|(heat, load)| (self.options.weights.combined(&load), load, heat))
             .filter(|(size, ..)| *size > 0.0)
             .collect();

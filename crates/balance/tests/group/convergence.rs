@@ -102,6 +102,28 @@ fn without_decisions_the_load_stays_uneven() {
     }
 }
 
+/// Estimates of heat lag behind a load that grows. Were they taken for what leaves with an extent, a server would give
+/// away more than it has too much, and what is moved rests for minutes.
+#[test]
+fn a_load_that_grows_at_once_is_moved_by_no_more_than_its_excess() {
+    for seed in SEEDS {
+        let scenario = Scenario {
+            extents: 24,
+            theta: 0.0,
+            ops_per_second: 250,
+            move_time: Duration::ZERO,
+            ..Scenario::new(seed, 3)
+        };
+        let mut group = Group::new(scenario);
+        group.run(40);
+        assert_eq!(group.moves.len(), 0, "below the floor");
+        group.set_ops_per_second(800);
+        group.run(30);
+        let by_server = [0, 1, 2].map(|server| group.owner.iter().filter(|owner| **owner == server).count());
+        assert_eq!((by_server, group.moves.len()), ([8, 8, 8], 16), "seed {seed}");
+    }
+}
+
 #[test]
 fn lost_repeated_and_late_reports_do_no_harm() {
     for seed in SEEDS {

@@ -149,6 +149,10 @@ impl Group {
         self.hot_spot = index;
     }
 
+    pub(crate) const fn set_ops_per_second(&mut self, ops: u32) {
+        self.scenario.ops_per_second = ops;
+    }
+
     pub(crate) fn run(&mut self, seconds: u64) {
         for _ in 0..seconds {
             self.second();
