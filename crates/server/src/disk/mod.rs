@@ -43,6 +43,10 @@ pub(crate) trait DiskDriver {
     fn next_due(&self) -> Option<Time> {
         None
     }
+    /// Whether something is with the device, and so may end at any moment.
+    fn is_at_work(&self) -> bool {
+        false
+    }
     /// Its name in logs and tables.
     fn name(&self) -> &'static str;
 }

@@ -127,6 +127,10 @@ impl DiskDriver for Paced {
         [held, self.inner.next_due()].into_iter().flatten().min()
     }
 
+    fn is_at_work(&self) -> bool {
+        self.inner.is_at_work()
+    }
+
     fn name(&self) -> &'static str {
         self.inner.name()
     }

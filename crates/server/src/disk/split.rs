@@ -48,6 +48,10 @@ impl DiskDriver for Split {
         self.ring.next_due()
     }
 
+    fn is_at_work(&self) -> bool {
+        self.ring.is_at_work() || self.durable.is_at_work()
+    }
+
     fn name(&self) -> &'static str {
         "uring and threads"
     }

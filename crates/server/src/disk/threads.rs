@@ -35,6 +35,8 @@ struct Queue {
 pub(super) struct Threads {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    /// Submitted and not reaped.
+    open: usize,
 }
 
 impl Threads {
@@ -55,7 +57,7 @@ impl Threads {
                 std::thread::spawn(move || serve(&shared))
             })
             .collect();
-        Self { shared, threads }
+        Self { shared, threads, open: 0 }
     }
 }
 
@@ -80,6 +82,7 @@ fn serve(shared: &Shared) {
 
 impl DiskDriver for Threads {
     fn submit(&mut self, _now: Time, io: DiskIo) {
+        self.open += 1;
         self.shared.queue.lock().unwrap_or_else(PoisonError::into_inner).waiting.push_back(io);
         self.shared.work.notify_one();
     }
@@ -90,11 +93,17 @@ impl DiskDriver for Threads {
         if !self.shared.has_done.swap(false, Ordering::Acquire) {
             return;
         }
-        out.append(&mut self.shared.done.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut done = self.shared.done.lock().unwrap_or_else(PoisonError::into_inner);
+        self.open -= done.len();
+        out.append(&mut done);
     }
 
     fn wake_fds(&self) -> Vec<BorrowedFd<'_>> {
         vec![self.shared.wake.as_fd()]
+    }
+
+    fn is_at_work(&self) -> bool {
+        self.open > 0
     }
 
     fn name(&self) -> &'static str {
@@ -109,5 +118,33 @@ impl Drop for Threads {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::DiskFileOptions;
+    use evenkeel_store::{IoId, IoKind};
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    #[test]
+    fn the_disk_is_at_work_until_all_that_was_submitted_is_reaped() {
+        let folder = tempfile::tempdir().unwrap();
+        let options =
+            DiskFileOptions { create: Some(1 << 20), direct: Some(false), lock: true, read_only: false };
+        let file = DiskFile::open(&folder.path().join("disk"), &options).unwrap();
+        let mut disk = Threads::start(Arc::new(file));
+        assert!(!disk.is_at_work());
+        for id in 0..20 {
+            disk.submit(Time::ZERO, DiskIo { id: IoId(id), kind: IoKind::Flush });
+        }
+        let mut ended = Vec::new();
+        while ended.len() < 20 {
+            assert!(disk.is_at_work());
+            let _ = poll(&mut [PollFd::new(&disk.wake_fds()[0], PollFlags::IN)], None).unwrap();
+            disk.reap(Time::ZERO, &mut ended);
+        }
+        assert!(!disk.is_at_work());
     }
 }

@@ -286,6 +286,10 @@ impl DiskDriver for Uring {
         if self.failed.is_empty() { self.again_at } else { Some(Time::ZERO) }
     }
 
+    fn is_at_work(&self) -> bool {
+        self.free.len() < FLIGHTS_MAX
+    }
+
     fn name(&self) -> &'static str {
         "uring"
     }

@@ -516,7 +516,7 @@ impl Core {
 
     /// Waits awake for more where that is worth while; never ends.
     pub(crate) async fn run_spinner(self: Rc<Self>) {
-        self.spinner.run().await;
+        self.spinner.run(|| self.state.borrow().disk.is_at_work()).await;
     }
 
     fn arm(&self, state: &mut State) {

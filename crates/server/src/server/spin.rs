@@ -10,6 +10,9 @@ use tokio::task::yield_now;
 
 /// How long is waited awake behind the last work: about what it takes to sleep and to be woken, twice.
 const AWAKE_MAX: Duration = Duration::from_micros(60);
+/// How long while something is with the disk: about what a durable write to a fast device takes, twice. Asleep, the
+/// thread, and often the processor with it, has to be woken from the device's interrupt first.
+const AWAKE_FOR_DISK_MAX: Duration = Duration::from_micros(250);
 /// Work that came at once in larger batches than this needs no waiting awake: there is enough to do each time.
 const BATCH_MAX: usize = 4;
 /// Occasions that are let pass after a wait in vain: at first, and at most.
@@ -47,12 +50,16 @@ impl Spinner {
         }
     }
 
-    /// Waits awake whenever that is worth while; never ends. Each turn lets all other tasks run and looks at all
-    /// sockets and at the disk.
-    pub(crate) async fn run(&self) {
+    /// Waits awake whenever that is worth while, longer while the disk is at work; never ends. Each turn lets all other
+    /// tasks run and looks at all sockets and at the disk.
+    pub(crate) async fn run(&self, disk_is_at_work: impl Fn() -> bool) {
         loop {
             self.begin.notified().await;
-            while self.last.get().is_some_and(|last| last.elapsed() < AWAKE_MAX) {
+            while let Some(last) = self.last.get()
+                && last.elapsed() < if disk_is_at_work() { AWAKE_FOR_DISK_MAX } else { AWAKE_MAX }
+            {
+                // What is waited for may need this processor: a disk's thread, a client on the same machine.
+                std::thread::yield_now();
                 yield_now().await;
             }
             self.last.set(None);
@@ -115,5 +122,32 @@ mod tests {
         assert!(began.is_some());
         spinner.worked(BATCH_MAX + 1);
         assert_eq!(spinner.last.get(), began);
+    }
+
+    /// How long is waited awake behind one piece of work, with nothing else coming.
+    fn awake(disk_is_at_work: bool) -> Duration {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let spinner = Spinner::default();
+            let began = Instant::now();
+            spinner.worked(1);
+            let ended = async {
+                while spinner.last.get().is_some() {
+                    yield_now().await;
+                }
+            };
+            tokio::select! {
+                biased;
+                () = spinner.run(|| disk_is_at_work) => unreachable!("it never ends"),
+                () = ended => began.elapsed(),
+            }
+        })
+    }
+
+    #[test]
+    fn a_wait_lasts_until_the_disk_may_have_answered() {
+        assert!(awake(true) >= AWAKE_FOR_DISK_MAX);
+        let shortest = (0..1000).map(|_| awake(false)).min().unwrap();
+        assert!(shortest >= AWAKE_MAX && shortest < AWAKE_FOR_DISK_MAX, "{shortest:?}");
     }
 }
