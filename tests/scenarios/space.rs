@@ -204,3 +204,26 @@ fn unmap_and_write_same_of_everything_give_all_space_back() {
     zeros(&mut initiator);
     fill(&mut initiator, &group, 3);
 }
+
+/// A host that makes a file system discards the whole volume first. That takes nothing of the store, whose table has
+/// room for far fewer records than the volume has extents: all space can be written afterwards.
+#[test]
+fn discarding_a_large_empty_volume_leaves_all_space_to_be_written() {
+    let group = Group::start(GroupOptions::servers(1).store_size("256MiB"));
+    let iqn = group.create_volume("v1", "2GiB");
+    let mut initiator = Initiator::open(&group.portal(1), &iqn);
+    for number in 0..32 {
+        let range = (number * 64 * MIB_SECTORS, 64 * MIB_SECTORS as u32);
+        let done = initiator.ask(&request::unmap(&[range]));
+        assert_eq!(done.status, Some(Status::Good), "64 MiB from {} MiB: {:?}", number * 64, done.sense);
+    }
+    // A mebibyte of every fourth extent.
+    let places = (0..128).map(|number| number * 16);
+    for number in places.clone() {
+        let done = write(&mut initiator, number, 1);
+        assert_eq!(done.status, Some(Status::Good), "mebibyte {number}: {:?}", done.sense);
+    }
+    for number in places {
+        assert_holds(&mut initiator, number, 1);
+    }
+}

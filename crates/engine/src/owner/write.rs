@@ -74,6 +74,13 @@ impl Extent {
         if !is_proven(core.now, operation) {
             return Some(Obstacle::End(ReplyOutcome::ProofTooOld));
         }
+        let absent = matches!(operation.stage, Stage::Blocked { content: Content::Absent });
+        if absent && !reign.record && !reign.lost && reign.mover.is_none() {
+            // Without a record there is no block to be given back: it changes nothing, so it needs no version and no
+            // identity. A retry that comes after other writes is the first that has an effect. Writes in flight that will
+            // make the record are to other blocks: those to these were waited for.
+            return Some(Obstacle::End(ReplyOutcome::Done { data: Payload::default() }));
+        }
         let regions = Regions::touched_by(operation.blocks);
         if !reign.held.intersection(regions).is_empty() {
             let in_motion = reign.held.minus(reign.broken).intersection(regions);

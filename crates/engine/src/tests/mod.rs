@@ -11,5 +11,6 @@ mod moves;
 mod once;
 mod random;
 mod requests;
+mod space;
 mod store;
 mod world;
