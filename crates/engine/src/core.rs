@@ -37,6 +37,8 @@ pub(crate) enum Pending {
     Read { operation: Key, part: u8 },
     /// Space for an operation that goes to two copies.
     Reserve { operation: Key },
+    /// Space that goes back; nobody waits for that.
+    Unreserve,
     /// An operation's write.
     Write { operation: Key },
     /// A step of taking over or of mending a chain of versions.

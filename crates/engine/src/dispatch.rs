@@ -42,6 +42,7 @@ impl Engine {
                     extent.handle_reserved(core, operation, &outcome);
                 });
             }
+            Pending::Unreserve => {}
             Pending::Write { operation } => {
                 self.with_operation(operation, |extent, core| {
                     extent.handle_written_here(core, operation, &outcome);

@@ -34,7 +34,7 @@ pub(crate) struct Operation {
     pub(crate) crossed_cut_over: bool,
     /// It has been counted as one that waited for a region in motion.
     pub(crate) counted_as_waiting: bool,
-    /// Space for it is set aside.
+    /// Space for it is set aside, or asked for.
     pub(crate) reserved: bool,
 }
 
@@ -71,6 +71,8 @@ pub(crate) struct WriteInFlight {
     pub(crate) regions: Regions,
     /// The write itself, in case a copy has to get it again or its version has to be given anew.
     pub(crate) write: StoreWrite,
+    /// Space for it was set aside.
+    pub(crate) reserved: bool,
     /// Whether it is durable here.
     pub(crate) local: bool,
     /// Messages to the target of a move that are not answered.

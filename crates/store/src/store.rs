@@ -210,6 +210,9 @@ impl Store {
             StoreOp::Reserve { extent, blocks } => {
                 self.submit_mutation(ticket, extent, MutationKind::Reserve { blocks });
             }
+            StoreOp::Unreserve { extent, regions } => {
+                self.submit_mutation(ticket, extent, MutationKind::Unreserve { regions });
+            }
             StoreOp::Free { extent } => self.submit_mutation(ticket, extent, MutationKind::Free),
             StoreOp::Forget { extent } => self.submit_mutation(ticket, extent, MutationKind::Forget),
             StoreOp::List { from, max } => {

@@ -69,13 +69,22 @@ pub enum StoreOp {
         /// What becomes of the remembered write identities.
         identities: IdentityChange,
     },
-    /// Set aside space for a write, so that it cannot fail for want of it; the next `Write` that covers these blocks
-    /// uses it up. In memory only.
+    /// Set aside space for a write, so that it cannot fail for want of it; the next `Write` of data that covers these
+    /// blocks uses it up, or `Unreserve` gives it back. A region is reserved once, whoever asked for it. In memory
+    /// only.
     Reserve {
         /// Which extent.
         extent: ExtentId,
         /// Blocks that will be written.
         blocks: BlockRange,
+    },
+    /// Give up what `Reserve` set aside for these regions and no `Write` has used; done also if there is nothing. What
+    /// an `Accept` set aside for the whole extent stays.
+    Unreserve {
+        /// Which extent.
+        extent: ExtentId,
+        /// Regions that will not be written.
+        regions: Regions,
     },
     /// What the record says: accepted epoch, versions, identities. `None` without a record.
     Describe {

@@ -116,6 +116,7 @@ impl Extent {
             return;
         };
         let identity = operation.identity;
+        self.release_space(core, key, true);
         let Some(reign) = &mut self.reign else {
             self.end(core, key, outcome);
             return;

@@ -53,6 +53,8 @@ pub(crate) struct Reign {
     pub(crate) versions: Box<[Version; REGIONS_PER_EXTENT]>,
     /// Writes to each region that are sequenced and not yet durable here.
     pub(crate) in_flight: [u16; REGIONS_PER_EXTENT],
+    /// Writes to each region for which space is set aside, or asked for, and that are not sequenced yet.
+    pub(crate) set_aside: [u16; REGIONS_PER_EXTENT],
     /// Regions that take no new writes for the moment.
     pub(crate) held: Regions,
     /// Of these, the ones whose chain of versions broke.
@@ -86,6 +88,7 @@ impl Reign {
             announced: false,
             versions: Box::new([Version::NONE; REGIONS_PER_EXTENT]),
             in_flight: [0; REGIONS_PER_EXTENT],
+            set_aside: [0; REGIONS_PER_EXTENT],
             held: Regions::NONE,
             broken: Regions::NONE,
             repairing: false,

@@ -26,12 +26,18 @@ impl Extent {
         if let Some(identity) = operation.identity {
             reign.remembered.remove(&identity);
         }
-        operation.reserved = false;
         operation.stage = Stage::Blocked { content: write.write.content };
         if let Some(mover) = &mut reign.mover {
             // The target may have it or not; its regions are compared again by the next copy.
             mover.forget_write(key, write.regions);
         }
+        if write.reserved {
+            // It asks for space anew, if it still goes to two copies.
+            self.unreserve(core, write.regions);
+        }
+        let Some(reign) = &mut self.reign else {
+            return;
+        };
         match error {
             StoreError::VersionMismatch { .. } | StoreError::IdentitiesFull => reign.blocked.push_back(key),
             StoreError::StaleEpoch { accepted } => {

@@ -42,6 +42,12 @@ impl Extent {
                     return;
                 };
                 let blocks = operation.blocks;
+                operation.reserved = true;
+                if let Some(reign) = &mut self.reign {
+                    for region in Regions::touched_by(blocks).iter() {
+                        reign.set_aside[region.index()] += 1;
+                    }
+                }
                 if let Stage::Blocked { content } = &mut operation.stage {
                     let content = std::mem::replace(content, Content::Absent);
                     operation.stage = Stage::Reserving { content };
@@ -103,7 +109,8 @@ impl Extent {
         if keeps_identity && identity.is_some() && !reign.forget_for(core, identity).1 {
             return Some(Obstacle::Until(core.now + IDENTITY_WAIT));
         }
-        if !mirrored.is_empty() && !reserved { Some(Obstacle::Reserve) } else { None }
+        // Blocks that are given back need no space, at either copy.
+        if !mirrored.is_empty() && !absent && !reserved { Some(Obstacle::Reserve) } else { None }
     }
 
     /// Space for a write to two copies is set aside, or there is none.
@@ -116,7 +123,6 @@ impl Extent {
         };
         let content = std::mem::replace(content, Content::Absent);
         operation.stage = Stage::Blocked { content };
-        operation.reserved = true;
         match outcome {
             Ok(_) => self.sequence(core, key),
             Err(error) => {
@@ -126,8 +132,42 @@ impl Extent {
         }
     }
 
+    /// Takes note that a write counts no longer on the space that was set aside for it, if any was. If it is given up
+    /// that space goes back to the store, but for regions that another write waits to use: the store knows only that a
+    /// region is reserved, not for how many. What was sequenced before is not in question: the store carries it out
+    /// before it hears that the rest is not needed.
+    pub(super) fn release_space(&mut self, core: &mut Core, key: Key, is_given_up: bool) {
+        let (Some(reign), Some(operation)) = (&mut self.reign, core.operations.get_mut(key)) else {
+            return;
+        };
+        if !std::mem::take(&mut operation.reserved) {
+            return;
+        }
+        let touched = Regions::touched_by(operation.blocks);
+        for region in touched.iter() {
+            reign.set_aside[region.index()] -= 1;
+        }
+        if is_given_up {
+            self.unreserve(core, touched);
+        }
+    }
+
+    /// Gives back what is set aside for regions, as far as no write waits to use it.
+    pub(super) fn unreserve(&mut self, core: &mut Core, regions: Regions) {
+        let Some(reign) = &self.reign else {
+            return;
+        };
+        let unused = regions.iter().filter(|region| reign.set_aside[region.index()] == 0);
+        let regions = unused.fold(Regions::NONE, Regions::with);
+        if !regions.is_empty() {
+            core.store(Pending::Unreserve, StoreOp::Unreserve { extent: self.id, regions });
+        }
+    }
+
     /// Gives a write its version, and sends it to the copies.
     fn assign(&mut self, core: &mut Core, key: Key) {
+        let reserved = core.operations.get(key).is_some_and(|operation| operation.reserved);
+        self.release_space(core, key, false);
         let Some(reign) = &mut self.reign else {
             return;
         };
@@ -165,6 +205,7 @@ impl Extent {
             operation.stage = Stage::Writing(WriteInFlight {
                 regions,
                 write: write.clone(),
+                reserved,
                 local: false,
                 unanswered,
                 behind: Regions::NONE,

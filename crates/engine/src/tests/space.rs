@@ -1,14 +1,37 @@
-//! What takes no space asks for none.
+//! What takes no space asks for none, and what was set aside in vain is given back.
 
 use super::world::World;
-use evenkeel_types::geometry::{BLOCK_BYTES, EXTENT_BYTES};
+use crate::MoveStage;
+use crate::event::{Event, RequestId};
+use evenkeel_types::geometry::{BLOCK_BYTES, EXTENT_BYTES, REGION_BYTES};
 use evenkeel_types::store_op::StoreOp;
-use evenkeel_types::{BlockOp, ByteRange};
+use evenkeel_types::{BlockError, BlockOp, ByteRange, Regions};
 
+const REGION: u64 = REGION_BYTES as u64;
 const BLOCK: u32 = BLOCK_BYTES;
 
 fn zero(offset: u64, len: u64) -> BlockOp {
     BlockOp::Zero { at: ByteRange::new(offset, len as u32) }
+}
+
+/// A world in which the first half of the first extent was written, and is on its way to server 2: what was written is
+/// there, and the rest of the move waits for its turn.
+fn half_moved() -> World {
+    let mut world = World::new(3);
+    for region in 0..32u64 {
+        world.write_now(1, region * REGION, BLOCK, region as u8 + 1);
+    }
+    world.start_move_at(1, 0, 2, Some(1 << 20));
+    world.settle_until(1, MoveStage::Copying);
+    while world.servers[&2].store.records.get(&world.extent(0)).is_none_or(|record| record.blocks.len() < 20)
+    {
+        world.pass_ms(1);
+    }
+    world
+}
+
+fn is_reserved(world: &World, n: u32) -> bool {
+    world.servers[&n].store.reserved.values().any(|regions| *regions != Regions::NONE)
 }
 
 /// Each record takes a place in the store's table for ever: discarding an empty volume must not use the table up.
@@ -40,4 +63,56 @@ fn zeroing_what_was_never_written_makes_no_record() {
     assert!(matches!(world.outcome(2, id), Some(Ok(_))));
     assert_eq!(world.byte_at(1, 5 << 22, BLOCK), 0);
     assert!(world.servers[&1].store.records[&world.extent(5)].blocks.is_empty());
+}
+
+#[test]
+fn zeroing_during_a_move_needs_no_space() {
+    let mut world = half_moved();
+    world.servers.get_mut(&1).unwrap().store.no_space_to_reserve = true;
+    let before = world.sent("write");
+    let id = world.request(1, zero(0, 8 * REGION));
+    world.settle();
+    assert!(matches!(world.outcome(1, id), Some(Ok(_))), "{:?}", world.outcome(1, id));
+    assert!(world.sent("write") > before, "it went to both copies");
+    // What takes space is told that there is none.
+    let full = world.write(1, 0, BLOCK, 9);
+    world.settle();
+    assert_eq!(world.error(1, full), Some(BlockError::NoSpace));
+    world.servers.get_mut(&1).unwrap().store.no_space_to_reserve = false;
+    world.pass_ms(5_000);
+    assert_eq!(world.owner(0), 2);
+    assert_eq!(world.byte_at(1, 0, BLOCK), 0);
+}
+
+/// Two writes to a region wait for the space that both have; the first is given up, and the second must keep it.
+#[test]
+fn space_set_aside_for_a_write_that_is_given_up_is_given_back_unless_another_needs_it() {
+    let mut world = half_moved();
+    world.hold_stores.insert(1);
+    let given_up = world.write(1, 0, BLOCK, 8);
+    let other = world.write(1, u64::from(BLOCK), BLOCK, 9);
+    world.event(1, Event::Cancel { id: RequestId(given_up) });
+    assert_eq!(world.error(1, given_up), Some(BlockError::Aborted));
+    for _ in 0..2 {
+        let is_reserve = matches!(world.servers[&1].store.queue.front(), Some((_, StoreOp::Reserve { .. })));
+        assert!(is_reserve, "{:?}", world.servers[&1].store.queue);
+        world.step_store(1);
+    }
+    while !matches!(world.servers[&1].store.queue.front(), Some((_, StoreOp::Write(_)))) {
+        world.step_store(1);
+        world.settle();
+    }
+    assert!(is_reserved(&world, 1), "the second write goes to the store with its space");
+    world.hold_stores.clear();
+    world.settle();
+    assert!(matches!(world.outcome(1, other), Some(Ok(_))));
+    assert!(!is_reserved(&world, 1), "the second write has used it up");
+    // One that is alone gives everything back.
+    world.hold_stores.insert(1);
+    let given_up = world.write(1, 0, BLOCK, 8);
+    world.event(1, Event::Cancel { id: RequestId(given_up) });
+    world.hold_stores.clear();
+    world.settle();
+    assert_eq!(world.error(1, given_up), Some(BlockError::Aborted));
+    assert!(!is_reserved(&world, 1), "{:?}", world.servers[&1].store.reserved);
 }

@@ -45,6 +45,10 @@ pub(super) struct MemStore {
     /// Writes that are refused for want of space, counted down.
     pub(super) refuse_writes: u32,
     pub(super) no_space_for_copies: bool,
+    /// Nothing more can be set aside.
+    pub(super) no_space_to_reserve: bool,
+    /// Regions for which space is set aside.
+    pub(super) reserved: BTreeMap<ExtentId, Regions>,
     /// Images of regions are read at once, and answered when the test says so.
     pub(super) slow_images: bool,
     pub(super) images: VecDeque<(StoreTicket, StoreOutcome)>,
@@ -114,7 +118,18 @@ impl MemStore {
                 assert!(record.identities.len() <= IDENTITIES_PER_EXTENT_MAX);
                 Ok(StoreReply::Done)
             }
-            StoreOp::Reserve { .. } => Ok(StoreReply::Done),
+            StoreOp::Reserve { .. } if self.no_space_to_reserve => Err(StoreError::NoSpace),
+            StoreOp::Reserve { extent, blocks } => {
+                let reserved = self.reserved.entry(extent).or_insert(Regions::NONE);
+                *reserved = reserved.union(Regions::touched_by(blocks));
+                Ok(StoreReply::Done)
+            }
+            StoreOp::Unreserve { extent, regions } => {
+                if let Some(reserved) = self.reserved.get_mut(&extent) {
+                    *reserved = reserved.minus(regions);
+                }
+                Ok(StoreReply::Done)
+            }
             StoreOp::Describe { extent } => Ok(StoreReply::Description(self.describe(extent))),
             StoreOp::Free { extent } => {
                 if let Some(record) = self.records.get_mut(&extent) {
@@ -166,6 +181,9 @@ impl MemStore {
                 return Err(StoreError::IdentitiesFull);
             }
             record.identities.push(RememberedWrite { id, version: write.version });
+        }
+        if let (Content::Data(_), Some(reserved)) = (&write.content, self.reserved.get_mut(&write.extent)) {
+            *reserved = reserved.minus(regions);
         }
         record.has_data = true;
         record.accepted = write.version.epoch;

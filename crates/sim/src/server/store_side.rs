@@ -70,7 +70,7 @@ impl World<'_> {
                 self.routing.freed(id, *extent)?;
                 (*extent, Some(OpNote::Forget { extent: *extent }))
             }
-            StoreOp::Reserve { extent, .. } => (*extent, None),
+            StoreOp::Reserve { extent, .. } | StoreOp::Unreserve { extent, .. } => (*extent, None),
             StoreOp::List { from, .. } => (*from, None),
         };
         if !matches!(op, StoreOp::Write(_)) {
@@ -195,6 +195,7 @@ impl std::fmt::Display for Brief<'_> {
             StoreOp::Reserve { extent, blocks } => {
                 write!(f, "reserve {extent} {}+{}", blocks.first, blocks.count)
             }
+            StoreOp::Unreserve { extent, regions } => write!(f, "unreserve {extent} {:016x}", regions.0),
             StoreOp::Describe { extent } => write!(f, "describe {extent}"),
             StoreOp::Free { extent } => write!(f, "free {extent}"),
             StoreOp::Forget { extent } => write!(f, "forget {extent}"),

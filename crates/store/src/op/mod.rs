@@ -13,7 +13,7 @@ use crate::slab::Slab;
 use evenkeel_types::geometry::BlockRange;
 use evenkeel_types::store_op::StoreTicket;
 use evenkeel_types::store_op::{IdentityChange, StoreWrite};
-use evenkeel_types::{Bytes, Epoch, Region, ServerId, Version};
+use evenkeel_types::{Bytes, Epoch, Region, Regions, ServerId, Version};
 use read::ReadOp;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
@@ -81,6 +81,9 @@ pub(crate) enum MutationKind {
     Reserve {
         blocks: BlockRange,
     },
+    Unreserve {
+        regions: Regions,
+    },
     Free,
     Forget,
 }
@@ -92,7 +95,7 @@ impl MutationKind {
             Self::Write(write) => Some(write.blocks),
             Self::Install { region, .. } => Some(region.blocks()),
             Self::Free | Self::Forget => Some(BlockRange::ALL),
-            Self::Accept { .. } | Self::Reserve { .. } => None,
+            Self::Accept { .. } | Self::Reserve { .. } | Self::Unreserve { .. } => None,
         }
     }
 

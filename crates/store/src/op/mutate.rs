@@ -31,10 +31,17 @@ impl Store {
             None => return self.answer(ticket, Ok(StoreReply::Done)),
         };
         let idle = self.table.slot(slot).active == NONE;
-        if let (true, MutationKind::Reserve { blocks }) = (idle, &kind) {
-            let outcome = self.reserve(slot, *blocks).map(|()| StoreReply::Done);
+        let at_once = match &kind {
+            MutationKind::Reserve { blocks } if idle => Some(self.reserve(slot, *blocks)),
+            MutationKind::Unreserve { regions } if idle => {
+                self.unreserve(slot, *regions);
+                Some(Ok(()))
+            }
+            _ => None,
+        };
+        if let Some(outcome) = at_once {
             self.drop_unused_slot(slot);
-            return self.answer(ticket, outcome);
+            return self.answer(ticket, outcome.map(|()| StoreReply::Done));
         }
         let conflict = kind.conflict();
         let crcs = SmallVec::new();
@@ -66,6 +73,16 @@ impl Store {
         }
         held.reserved |= missing;
         Ok(())
+    }
+
+    /// Gives back the units that are set aside for some regions, unless the whole extent has them.
+    pub(crate) fn unreserve(&mut self, slot: u32, regions: Regions) {
+        let held = self.table.slot_mut(slot);
+        if !held.reserve_all {
+            let given_back = regions.0 & held.reserved;
+            held.reserved &= !given_back;
+            self.units.unreserve(given_back.count_ones());
+        }
     }
 
     /// The extent's active state, made if there is none.

@@ -46,6 +46,7 @@ impl Store {
             }
             MutationKind::Accept { .. }
             | MutationKind::Reserve { .. }
+            | MutationKind::Unreserve { .. }
             | MutationKind::Free
             | MutationKind::Forget => {}
         }

@@ -74,6 +74,11 @@ impl Store {
                 let blocks = *blocks;
                 self.reserve(slot, blocks).map_or_else(Turn::Refused, |()| Turn::Nothing)
             }
+            MutationKind::Unreserve { regions } => {
+                let regions = *regions;
+                self.unreserve(slot, regions);
+                Turn::Nothing
+            }
             MutationKind::Free if !record.live => Turn::Nothing,
             MutationKind::Forget if !record.live => Turn::Nothing,
             MutationKind::Free => entry(Change::Free),
@@ -183,9 +188,10 @@ pub(crate) fn footprint(mutation: &Mutation) -> (usize, u32) {
             (Entry::encoded_len_max(2, mutation.crcs.len(), 0), payload as u32)
         }
         MutationKind::Accept { identities, .. } => (Entry::encoded_len_max(0, 0, named(identities).len()), 0),
-        MutationKind::Reserve { .. } | MutationKind::Free | MutationKind::Forget => {
-            (Entry::encoded_len_max(0, 0, 0), 0)
-        }
+        MutationKind::Reserve { .. }
+        | MutationKind::Unreserve { .. }
+        | MutationKind::Free
+        | MutationKind::Forget => (Entry::encoded_len_max(0, 0, 0), 0),
     }
 }
 

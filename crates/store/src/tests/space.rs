@@ -2,7 +2,7 @@
 
 use super::harness::*;
 use evenkeel_types::store_op::{StoreError, StoreOp};
-use evenkeel_types::{AlignedBuf, Bytes, Version};
+use evenkeel_types::{AlignedBuf, Bytes, Region, Regions, Version};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -129,6 +129,42 @@ fn a_reservation_holds_what_others_ask_for() {
     assert_eq!(h.read(extent(500), blocks(5, 900)).unwrap(), pattern(4, 900));
     h.accept(extent(500), 1, false).unwrap();
     assert_eq!(h.store.stats().units_reserved, 0);
+}
+
+fn unreserve(numbers: std::ops::Range<u8>, index: u32) -> StoreOp {
+    let regions = numbers.filter_map(Region::new).fold(Regions::NONE, Regions::with);
+    StoreOp::Unreserve { extent: extent(index), regions }
+}
+
+#[test]
+fn what_was_set_aside_in_vain_is_given_back() {
+    let mut h = Harness::new(48 * MIB);
+    let extents = h.store.stats().extents;
+    h.outcome(StoreOp::Reserve { extent: extent(1), blocks: blocks(8, 64) }).unwrap();
+    assert_eq!(h.store.stats().units_reserved, 5);
+    h.outcome(unreserve(1..3, 1)).unwrap();
+    assert_eq!(h.store.stats().units_reserved, 3);
+    // Regions that have nothing set aside, and an extent that nobody knows, have nothing to give back.
+    h.outcome(unreserve(1..64, 1)).unwrap();
+    assert_eq!(h.store.stats().units_reserved, 1);
+    h.outcome(unreserve(0..64, 1)).unwrap();
+    h.outcome(unreserve(0..64, 2)).unwrap();
+    assert_eq!(h.store.stats().units_reserved, 0);
+    h.checkpoint();
+    assert_eq!(h.store.stats().extents, extents, "an extent with nothing takes no place in the table");
+    // Behind a write that uses a part of it.
+    let reserve = h.submit(StoreOp::Reserve { extent: extent(1), blocks: blocks(0, 32) });
+    let content = evenkeel_types::store_op::Content::Data(pattern(1, 16));
+    let op = h.write_op(extent(1), blocks(0, 16), content);
+    let write = h.submit(op);
+    let rest = h.submit(unreserve(0..2, 1));
+    h.run();
+    assert!([reserve, write, rest].iter().all(|ticket| h.answers[ticket].is_ok()));
+    assert_eq!((h.store.stats().units_reserved, h.store.stats().units_used), (0, 1));
+    // What a copy has for its whole extent is not for a write.
+    h.accept(extent(3), 1, true).unwrap();
+    h.outcome(unreserve(0..64, 3)).unwrap();
+    assert_eq!(h.store.stats().units_reserved, 64);
 }
 
 #[test]
