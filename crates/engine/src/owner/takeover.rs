@@ -72,6 +72,14 @@ impl Extent {
                 self.accepted = self.accepted.max(accepted);
                 self.begin_draining(core);
             }
+            (ReignStep::Record, Err(error)) if error != StoreError::Stopped => {
+                // Nothing is known of the move outside, and the extent is served as before.
+                let why = match error {
+                    StoreError::NoSpace => "the store has no room for the extent's record".to_owned(),
+                    error => format!("the store makes no record of the extent: {error:?}"),
+                };
+                self.refuse_move(core, why);
+            }
             // The store has stopped; nothing is served until it is opened again.
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use super::world::World;
 use crate::MoveStage;
-use crate::event::{Event, RequestId};
+use crate::event::{EngineEvent, Event, RequestId};
 use evenkeel_types::geometry::{BLOCK_BYTES, EXTENT_BYTES, REGION_BYTES};
 use evenkeel_types::store_op::StoreOp;
 use evenkeel_types::{BlockError, BlockOp, ByteRange, Regions};
@@ -115,4 +115,23 @@ fn space_set_aside_for_a_write_that_is_given_up_is_given_back_unless_another_nee
     world.settle();
     assert_eq!(world.error(1, given_up), Some(BlockError::Aborted));
     assert!(!is_reserved(&world, 1), "{:?}", world.servers[&1].store.reserved);
+}
+
+/// Eight moves that never end would be all that a server may have.
+#[test]
+fn a_move_whose_record_finds_no_room_is_refused_and_others_go_on() {
+    let mut world = World::new(2);
+    world.servers.get_mut(&1).unwrap().store.refuse_records = 1;
+    world.start_move(1, 5, 2);
+    world.settle();
+    let refused = |event: &EngineEvent| match event {
+        EngineEvent::MoveRefused { why, .. } => Some(why.clone()),
+        _ => None,
+    };
+    let why: Vec<String> = world.servers[&1].events.iter().filter_map(refused).collect();
+    assert_eq!(why, ["the store has no room for the extent's record"]);
+    assert!(world.engine(1).core.moving.is_empty());
+    world.start_move(1, 5, 2);
+    world.settle();
+    assert_eq!(world.owner(5), 2);
 }

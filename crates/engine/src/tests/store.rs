@@ -45,6 +45,8 @@ pub(super) struct MemStore {
     /// Writes that are refused for want of space, counted down.
     pub(super) refuse_writes: u32,
     pub(super) no_space_for_copies: bool,
+    /// Records that are refused for want of room, counted down.
+    pub(super) refuse_records: u32,
     /// Nothing more can be set aside.
     pub(super) no_space_to_reserve: bool,
     /// Regions for which space is set aside.
@@ -97,6 +99,10 @@ impl MemStore {
                     return Err(StoreError::StaleEpoch { accepted: known });
                 }
                 if reserve_all && self.no_space_for_copies {
+                    return Err(StoreError::NoSpace);
+                }
+                if self.refuse_records > 0 && !self.records.contains_key(&extent) {
+                    self.refuse_records -= 1;
                     return Err(StoreError::NoSpace);
                 }
                 let record =
