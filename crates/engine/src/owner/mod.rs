@@ -129,12 +129,26 @@ impl Extent {
         reign.blocked.retain(|blocked| *blocked != key);
         reign.running -= 1;
         let granted = reign.locks.release(key);
+        reign.granted.extend(granted);
         self.end(core, key, outcome);
-        for next in granted {
-            self.run(core, next);
-        }
+        self.run_granted(core);
         if self.reign.as_ref().is_some_and(|reign| reign.phase == Phase::Draining && reign.running == 0) {
             core.wake(self.id);
+        }
+    }
+
+    /// Runs the operations that have got their lock. One that ends at once gives its lock to others: they are run here,
+    /// in a loop, and not within its end, for there may be as many as an extent may have.
+    fn run_granted(&mut self, core: &mut Core) {
+        match &mut self.reign {
+            Some(reign) if !reign.granting => reign.granting = true,
+            _ => return,
+        }
+        while let Some(next) = self.reign.as_mut().and_then(|reign| reign.granted.pop_front()) {
+            self.run(core, next);
+        }
+        if let Some(reign) = &mut self.reign {
+            reign.granting = false;
         }
     }
 

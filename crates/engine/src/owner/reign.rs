@@ -62,6 +62,10 @@ pub(crate) struct Reign {
     /// The store is asked for the versions of the broken regions.
     pub(crate) repairing: bool,
     pub(crate) locks: RangeLocks,
+    /// Operations that got their lock by the end of another, and have not gone on yet.
+    pub(crate) granted: VecDeque<Key>,
+    /// Those are going on, one after the other.
+    pub(crate) granting: bool,
     /// Operations that have their lock and cannot go on.
     pub(crate) blocked: VecDeque<Key>,
     /// Operations that were begun and have not ended.
@@ -93,6 +97,8 @@ impl Reign {
             broken: Regions::NONE,
             repairing: false,
             locks: RangeLocks::default(),
+            granted: VecDeque::new(),
+            granting: false,
             blocked: VecDeque::new(),
             running: 0,
             remembered: BTreeMap::new(),

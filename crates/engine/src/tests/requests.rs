@@ -204,3 +204,25 @@ fn a_cancelled_request_that_was_not_sequenced_never_is() {
     assert!(world.outcome(2, first).unwrap().is_ok());
     assert_eq!(world.byte_at(1, 0, 4096), 2);
 }
+
+/// Each that ends lets the next one go on, which ends in the same way: as many as an extent may have.
+#[test]
+fn a_thousand_stale_writes_to_one_block_end_on_a_small_stack() {
+    const WRITES: usize = 1_000;
+    let run = || {
+        let mut world = World::new(1);
+        world.prove = false;
+        world.write_now(1, 0, 4096, 1);
+        world.hold_stores.insert(1);
+        let ids: Vec<u64> = (0..WRITES).map(|_| world.write(1, 0, 4096, 2)).collect();
+        world.pass(Duration::from_secs(3));
+        world.hold_stores.clear();
+        world.settle();
+        assert!(world.outcome(1, ids[0]).unwrap().is_ok(), "it was sequenced in time");
+        assert!(ids[1..].iter().all(|id| world.is_open(1, *id)), "they wait for a proof");
+        world.pass(Duration::from_secs(10));
+        assert!(ids[1..].iter().all(|id| world.error(1, *id) == Some(BlockError::Busy)));
+        assert_eq!(world.byte_at(1, 0, 4096), 2);
+    };
+    std::thread::Builder::new().stack_size(256 << 10).spawn(run).unwrap().join().unwrap();
+}
