@@ -32,7 +32,7 @@ impl Engine {
         }
         let now = self.core.now;
         let mut request = OpenRequest {
-            pieces: split(volume, op).into_iter().map(|(extent, op)| self.new_piece(extent, op)).collect(),
+            pieces: split(volume, op).into_iter().map(|(extent, op)| Piece::new(extent, op)).collect(),
             open: 0,
             deadline: now + REQUEST_PATIENCE,
             proof_at,
@@ -53,16 +53,21 @@ impl Engine {
         }
     }
 
-    fn new_piece(&mut self, extent: evenkeel_types::ExtentId, op: evenkeel_peer::PieceOp) -> Piece {
-        let identity = op.is_write().then(|| {
-            self.gateway.next_write += 1;
-            self.gateway.open_writes.insert(self.gateway.next_write);
-            let (me, incarnation) = (self.core.config.me, self.core.config.incarnation);
-            self.core.raise_floor(me, incarnation, self.gateway.oldest_open());
-            WriteId { gateway: me, incarnation, number: self.gateway.next_write }
-        });
-        let state = PieceState::Parked(Wait::View(Epoch::ZERO));
-        Piece { extent, op, identity, state, tries: 0, charged: false, may_be_applied: false }
+    /// Gives a write its identity, when it is first given to an owner. One that waits for an owner that is away has
+    /// none: while it waited, every owner would have to remember all later writes.
+    fn identify(&mut self, id: RequestId, number: u16) {
+        let next = self.gateway.next_write + 1;
+        let (me, incarnation) = (self.core.config.me, self.core.config.incarnation);
+        let Some(piece) = self.gateway.piece_mut(id, number) else {
+            return;
+        };
+        if piece.identity.is_some() || !piece.op.is_write() {
+            return;
+        }
+        piece.identity = Some(WriteId { gateway: me, incarnation, number: next });
+        self.gateway.next_write = next;
+        self.gateway.open_writes.insert(next);
+        self.core.raise_floor(me, incarnation, self.gateway.oldest_open());
     }
 
     /// Sends a piece to the owner of its extent, or has it wait for one.
@@ -105,6 +110,7 @@ impl Engine {
 
     fn dispatch_here(&mut self, id: RequestId, number: u16, epoch: Epoch) {
         let first = self.charge_front_end(id, number, false);
+        self.identify(id, number);
         let Some(request) = self.gateway.requests.get_mut(&id) else {
             return;
         };
@@ -136,6 +142,7 @@ impl Engine {
             return;
         }
         self.charge_front_end(id, number, true);
+        self.identify(id, number);
         self.gateway.next_number += 1;
         let sent = self.gateway.next_number;
         let oldest_open = self.gateway.oldest_open();

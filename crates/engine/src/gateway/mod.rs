@@ -34,7 +34,7 @@ pub(crate) struct Gateway {
     /// Pieces at other servers, by the number of the request that was sent.
     sent: BTreeMap<u64, Sent>,
     rooms: Rooms,
-    /// Numbers of the writes that may be retried.
+    /// Numbers of the writes that were given to an owner and may be retried.
     open_writes: BTreeSet<u64>,
     next_number: u64,
     next_write: u64,
@@ -75,6 +75,7 @@ struct OpenRequest {
 struct Piece {
     extent: ExtentId,
     op: PieceOp,
+    /// Of a write, as soon as it was given to an owner; the same in all tries.
     identity: Option<WriteId>,
     state: PieceState,
     /// How often it was tried.
@@ -83,6 +84,13 @@ struct Piece {
     charged: bool,
     /// It was given to an owner that did not say how it ended.
     may_be_applied: bool,
+}
+
+impl Piece {
+    const fn new(extent: ExtentId, op: PieceOp) -> Self {
+        let state = PieceState::Parked(Wait::View(Epoch::ZERO));
+        Self { extent, op, identity: None, state, tries: 0, charged: false, may_be_applied: false }
+    }
 }
 
 #[derive(Debug)]

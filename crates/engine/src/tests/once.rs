@@ -214,3 +214,27 @@ fn more_open_writes_than_a_record_remembers_go_on() {
     }
     assert!(world.engine(1).counters().remote_operations >= u64::from(ALL));
 }
+
+/// A write to an extent whose owner is away stays open for long. It is no reason to remember writes to other extents:
+/// their records would be full of them, and everything more to these extents would wait.
+#[test]
+fn an_owner_that_is_away_slows_no_writes_to_extents_of_others() {
+    let mut world = World::new(3);
+    world.start_move(1, 1, 3);
+    world.settle();
+    assert_eq!(world.owner(1), 3);
+    world.crash(3);
+    let parked = world.write(2, 1 << 22, BLOCK, 1);
+    for round in 0..200u64 {
+        let write = world.write(2, round % 8 * u64::from(BLOCK), BLOCK, round as u8);
+        world.settle();
+        assert!(
+            matches!(world.outcome(2, write), Some(Ok(_))),
+            "write {round}: {:?}",
+            world.outcome(2, write)
+        );
+    }
+    assert!(world.is_open(2, parked));
+    let record = &world.servers[&1].store.records[&world.extent(0)];
+    assert!(record.identities.len() <= 8, "{} identities", record.identities.len());
+}
