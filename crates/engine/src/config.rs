@@ -53,6 +53,9 @@ pub const READS_AHEAD_MAX: u8 = 8;
 pub const REGION_TRIES_MAX: u8 = 3;
 /// How long a move waits for a target that cannot be reached or is busy, before it is given up.
 pub const TARGET_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a target that is not required may leave a client's write or the identities unanswered, before the move is
+/// given up: its disk may hang while its server goes on answering heartbeats.
+pub const TARGET_ANSWER_MAX: Duration = Duration::from_secs(2);
 /// How long the owner waits for its view before it asks the directory again about a move.
 pub const DIRECTORY_PATIENCE: Duration = Duration::from_millis(500);
 /// Records of the store that are looked through at once for copies to be freed.

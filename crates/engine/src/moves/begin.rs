@@ -186,7 +186,7 @@ impl Extent {
         };
         match mover.step {
             Step::Preparing { .. } | Step::Announced { .. } => mover.abort = true,
-            Step::Copying { .. } | Step::Remembering => {
+            Step::Copying { .. } | Step::Remembering { .. } => {
                 mover.step = Step::Clearing { why, clear_at: core.now };
                 self.detach_target(core);
                 self.clear_intent(core);

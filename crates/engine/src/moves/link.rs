@@ -2,7 +2,7 @@
 
 use super::state::{Attached, CopyStage};
 use super::{Link, Step};
-use crate::config::{RETRY_DELAY_MAX, TARGET_PATIENCE};
+use crate::config::{RETRY_DELAY_MAX, TARGET_ANSWER_MAX, TARGET_PATIENCE};
 use crate::core::Core;
 use crate::extent::{Extent, replicas_of};
 use crate::operation::Stage;
@@ -13,7 +13,8 @@ use evenkeel_types::{Region, Regions, ServerId, Version, WriteId};
 use std::collections::BTreeMap;
 
 impl Extent {
-    /// Attaches the target if it is not, and gives the move up if that has been impossible for too long.
+    /// Attaches the target if it is not, and gives the move up if that has been impossible for too long, or if the target
+    /// keeps a client's write waiting for too long.
     pub(super) fn tend_link(&mut self, core: &mut Core) {
         let route = core.route(self.id);
         let Some(reign) = &mut self.reign else {
@@ -28,6 +29,13 @@ impl Extent {
                 return;
             }
             core.wake_at(self.id, since + TARGET_PATIENCE);
+        }
+        if let Some(since) = mover.unanswered_since() {
+            if core.now.since(since) >= TARGET_ANSWER_MAX {
+                self.abort_move(core, "the target did not answer in time");
+                return;
+            }
+            core.wake_at(self.id, since + TARGET_ANSWER_MAX);
         }
         let Link::Down { retry_at } = mover.link else {
             return;
@@ -169,7 +177,7 @@ impl Extent {
         };
         let link = std::mem::replace(&mut mover.link, Link::Down { retry_at: core.now });
         mover.unreachable_since.get_or_insert(core.now);
-        if let Step::Remembering = mover.step {
+        if let Step::Remembering { .. } = mover.step {
             mover.step = Step::Copying { propose_at: core.now };
         }
         let Link::Attached(attached) = link else {

@@ -2,6 +2,7 @@
 
 use super::state::MirroredWrite;
 use super::{Link, Mover, Step};
+use crate::config::TARGET_ANSWER_MAX;
 use crate::core::Core;
 use crate::event::{Arrival, Output};
 use crate::extent::Extent;
@@ -25,9 +26,9 @@ impl Mover {
         let mut messages = 0;
         for (blocks, part) in runs(write.blocks, mirrored) {
             self.next_tag += 1;
-            attached
-                .writes
-                .insert(self.next_tag, MirroredWrite { operation, regions: part, version: write.version });
+            let (version, sent_at) = (write.version, core.now);
+            let sent = MirroredWrite { operation, regions: part, version, sent_at };
+            attached.writes.insert(self.next_tag, sent);
             let replaced = regions.iter().zip(&write.replaces).filter(|(region, _)| part.contains(*region));
             let data = content_of(write, blocks);
             core.out.push_back(Output::Arrived(Arrival::Copy {
@@ -50,6 +51,9 @@ impl Mover {
             };
             core.send(self.to, Message::Write(message));
             messages += 1;
+        }
+        if messages > 0 {
+            core.wake_at(self.extent, core.now + TARGET_ANSWER_MAX);
         }
         messages
     }
@@ -151,7 +155,7 @@ impl Extent {
                 in_flight.behind = in_flight.behind.union(behind);
             }
         }
-        if !behind.is_empty() && matches!(mover.step, Step::Remembering) {
+        if !behind.is_empty() && matches!(mover.step, Step::Remembering { .. }) {
             mover.step = Step::Copying { propose_at: core.now };
         }
         self.consider_write(core, write.operation);

@@ -1,7 +1,7 @@
 //! The decision of a move.
 
 use super::{Link, Step};
-use crate::config::DIRECTORY_PATIENCE;
+use crate::config::{DIRECTORY_PATIENCE, TARGET_ANSWER_MAX};
 use crate::core::{Core, TxnFor};
 use crate::event::{MoveStage, TxnTicket};
 use crate::extent::Extent;
@@ -37,7 +37,8 @@ impl Extent {
         let (attachment, to) = (attached.attachment, mover.to);
         let identities = reign.all_identities();
         if let Some(mover) = &mut reign.mover {
-            mover.step = Step::Remembering;
+            mover.step = Step::Remembering { since: core.now };
+            core.wake_at(self.id, core.now + TARGET_ANSWER_MAX);
         }
         core.send(
             to,
@@ -54,7 +55,7 @@ impl Extent {
         let Some(mover) = reign.mover.as_mut().filter(|mover| mover.to == from) else {
             return;
         };
-        let (Step::Remembering, Link::Attached(attached)) = (&mover.step, &mover.link) else {
+        let (Step::Remembering { .. }, Link::Attached(attached)) = (&mover.step, &mover.link) else {
             return;
         };
         if attached.attachment != answer.attachment {

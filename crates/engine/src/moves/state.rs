@@ -24,7 +24,10 @@ pub(crate) enum Step {
         propose_at: Time,
     },
     /// All regions are current; the target gets the identities.
-    Remembering,
+    Remembering {
+        /// Since when.
+        since: Time,
+    },
     /// The directory is asked to decide.
     Proposing { ticket: TxnTicket },
     /// The directory did not answer.
@@ -110,6 +113,7 @@ pub(crate) struct MirroredWrite {
     pub(crate) operation: Key,
     pub(crate) regions: Regions,
     pub(crate) version: Version,
+    pub(crate) sent_at: Time,
 }
 
 /// See the module's head.
@@ -180,12 +184,26 @@ impl Mover {
         matches!(self.step, Step::Proposing { .. } | Step::Unsettled { .. } | Step::Decided)
     }
 
+    /// Since when the target owes the answer that it has owed for longest, to a write or to the identities; none if it is
+    /// required or owes nothing. Tags grow with time.
+    pub(crate) fn unanswered_since(&self) -> Option<Time> {
+        let Link::Attached(attached) = &self.link else {
+            return None;
+        };
+        let write = attached.writes.values().next().map(|write| write.sent_at);
+        match self.step {
+            Step::Remembering { since } => Some(write.map_or(since, |write| write.min(since))),
+            Step::Copying { .. } => write,
+            _ => None,
+        }
+    }
+
     /// Whether the target has, or should have, a copy under way.
     pub(crate) const fn is_linked(&self) -> bool {
         matches!(
             self.step,
             Step::Copying { .. }
-                | Step::Remembering
+                | Step::Remembering { .. }
                 | Step::Proposing { .. }
                 | Step::Unsettled { .. }
                 | Step::Decided
