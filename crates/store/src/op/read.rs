@@ -50,6 +50,9 @@ enum Part {
 #[derive(Debug)]
 pub(crate) struct ReadOp {
     ticket: StoreTicket,
+    extent: ExtentId,
+    /// The extent's slot when the read began last. While it waits for the disk nothing keeps the slot: the extent may
+    /// be forgotten, and another have the slot then.
     slot: u32,
     kind: ReadKind,
     parts: SmallVec<[Part; 2]>,
@@ -70,6 +73,7 @@ impl Store {
         let Some(slot) = self.table.find(extent) else { return self.answer_without_record(ticket, kind) };
         let op = ReadOp {
             ticket,
+            extent,
             slot,
             kind,
             parts: SmallVec::new(),
@@ -224,7 +228,10 @@ impl Store {
                 // The block may have been written in place meanwhile; if nothing changed, it is damaged.
                 self.stats.reads_repeated += 1;
                 op.attempts += 1;
-                self.begin_read(*op);
+                match self.table.find(op.extent) {
+                    Some(slot) => self.begin_read(ReadOp { slot, ..*op }),
+                    None => self.answer_without_record(op.ticket, op.kind),
+                }
             }
         }
     }

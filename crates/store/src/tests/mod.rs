@@ -2,6 +2,7 @@
 
 mod disk_errors;
 mod harness;
+mod late_reads;
 mod model;
 mod opening;
 mod operations;
