@@ -8,7 +8,7 @@ use super::task::{Step, Task, Tasks};
 use crate::pdu::{DataOut, PduHeader, R2t, RejectReason, ScsiCommand, flags};
 use crate::receive::{COLLECT_BYTES_MAX, Header, Placement};
 use evenkeel_scsi::{AdditionalSense, Completion, Decoded, Response, Sense, Status};
-use evenkeel_types::{AlignedBuf, BlockOutcome, Payload, Time};
+use evenkeel_types::{AlignedBuf, BlockError, BlockOutcome, Payload, Time};
 
 impl Core {
     /// The header of a SCSI Command whose turn it is.
@@ -310,6 +310,11 @@ impl Core {
             *current += 1;
             return self.submit(id);
         }
+        // "Busy" promises that nothing of the command was applied: behind its first operation that is not true any more.
+        let outcome = match outcome {
+            Err(BlockError::Busy) if *current > 0 => Err(BlockError::Unknown),
+            outcome => outcome,
+        };
         if task.aborted {
             self.remove_task(id);
         } else {
