@@ -1,13 +1,15 @@
-//! Commands that are carried out as several operations.
+//! Commands that are carried out as several operations, and when they arrived.
 
 mod raw;
 
-use evenkeel_iscsi::pdu::{Opcode, ScsiResponse, TaskFunction, flags};
+use evenkeel_iscsi::pdu::{BHS_BYTES, NopOut, Opcode, PduHeader, R2t, ScsiResponse, TaskFunction, flags};
 use evenkeel_iscsi::target::CloseReason;
-use evenkeel_types::{BlockError, BlockOp};
-use raw::{Answer, Raw, kinds, sense_of};
+use evenkeel_types::{BlockError, BlockOp, Payload};
+use raw::{Answer, Raw, kinds, read10, sense_of, write10};
+use std::time::Duration;
 
 const WRITE: u8 = flags::FINAL | flags::WRITE;
+const READ: u8 = flags::FINAL | flags::READ;
 const GOOD: u8 = 0;
 const BUSY: u8 = 8;
 const OPEN: &[(&str, &str)] = &[("InitialR2T", "No"), ("ImmediateData", "Yes")];
@@ -107,4 +109,52 @@ fn an_abort_between_two_operations_is_answered_after_the_one_under_way_and_no_ot
     assert_eq!(raw.cancelled, [raw.submitted[0].0]);
     assert_eq!(kinds(&raw.good()), [Opcode::TaskManagementResponse]);
     assert!(raw.submitted.is_empty() && raw.target.memory().tasks == 0);
+}
+
+/// The first bytes of a PDU, whose rest is still to come: they may have been under way for long.
+fn part_of_a_pdu(raw: &mut Raw) {
+    assert!(raw.send_bytes(&NopOut::empty().bhs().to_bytes()[..BHS_BYTES / 2]).is_empty());
+}
+
+#[test]
+fn what_comes_after_a_command_does_not_make_its_later_operations_younger() {
+    for command in [write_same, |raw: &mut Raw| unmap(raw, 3)] {
+        let mut raw = Raw::logged_in(OPEN);
+        assert!(command(&mut raw).is_empty());
+        let arrived = raw.now;
+        raw.now = raw.now + Duration::from_secs(3);
+        part_of_a_pdu(&mut raw);
+        assert!(raw.good().is_empty());
+        assert!(raw.good().is_empty());
+        assert_eq!(raw.arrived, [arrived; 3]);
+    }
+}
+
+#[test]
+fn a_read_that_waited_for_room_is_as_old_as_its_command() {
+    let mut raw = Raw::logged_in(&[]);
+    let bytes = 6 << 20;
+    let mut came = Vec::new();
+    for _ in 0..3 {
+        assert!(raw.command(read10(0, 12288), READ, bytes, &[]).is_empty());
+        came.push(raw.now);
+        raw.now = raw.now + Duration::from_secs(1);
+    }
+    assert_eq!(raw.submitted.len(), 2, "the third read waits for room");
+    part_of_a_pdu(&mut raw);
+    assert!(!raw.complete(Ok(Payload::zeros(bytes as usize))).is_empty());
+    assert_eq!(raw.arrived, came);
+}
+
+#[test]
+fn a_write_has_arrived_when_its_last_data_is_here() {
+    let mut raw = Raw::logged_in(&[("ImmediateData", "No")]);
+    let answers = raw.command(write10(0, 2), WRITE, 1024, &[]);
+    let r2t = *answers[0].0.view::<R2t>();
+    let (itt, ttt) = (r2t.itt.get(), r2t.ttt.get());
+    raw.now = raw.now + Duration::from_secs(1);
+    assert!(raw.data_out(itt, ttt, 0, 0, false, &[1; 512]).is_empty());
+    raw.now = raw.now + Duration::from_secs(1);
+    assert!(raw.data_out(itt, ttt, 1, 512, true, &[1; 512]).is_empty());
+    assert_eq!(raw.arrived, [raw.now]);
 }

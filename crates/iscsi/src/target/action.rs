@@ -2,7 +2,7 @@
 
 use crate::pdu::LoginStatus;
 use crate::receive::FrameError;
-use evenkeel_types::{BlockOp, VolumeId};
+use evenkeel_types::{BlockOp, Time, VolumeId};
 use std::fmt;
 
 /// Names a command from its submission to its completion. Not reused within a connection.
@@ -35,6 +35,8 @@ pub enum Action {
         volume: VolumeId,
         /// What to do.
         op: BlockOp,
+        /// When the last PDU was received that its command needed. All operations of a command have the same.
+        arrived: Time,
     },
     /// The outcome of an operation is wanted no longer: end it soon. It is still to be completed.
     Cancel {

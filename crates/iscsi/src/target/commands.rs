@@ -40,6 +40,7 @@ impl Core {
             wanted_out: 0,
             out: Collected::new(&self.parameters, expected_out, immediate, more),
             step: Step::Ready(Response::good()),
+            arrived: Time::ZERO,
             aborted: false,
             out_room: 0,
             in_room: 0,
@@ -148,7 +149,7 @@ impl Core {
             self.reject(&header.bhs, RejectReason::DataDigestError);
         }
         let Some(task) = self.tasks.get_mut(id) else { return };
-        task.out.arrived();
+        task.pdu_arrived(now);
         if !intact {
             task.out.fail(AdditionalSense::PROTOCOL_SERVICE_CRC_ERROR);
         } else if matches!(task.step, Step::Collecting(_)) && task.out.failure().is_none() {
@@ -169,7 +170,7 @@ impl Core {
     ) {
         let Some(task) = self.tasks.get_mut(id) else { return };
         task.out.give_back(buf, header.data_len() as u32);
-        task.out.arrived();
+        task.pdu_arrived(now);
         self.facts.bytes_written += header.data_len() as u64;
         if !intact {
             task.out.fail(AdditionalSense::PROTOCOL_SERVICE_CRC_ERROR);
@@ -267,11 +268,12 @@ impl Core {
 
     fn submit(&mut self, id: TaskId) {
         let Some((_, volume)) = self.target else { return };
-        let Some(Task { step: Step::Executing { command, current }, .. }) = self.tasks.get(id) else {
+        let Some(Task { step: Step::Executing { command, current }, arrived, .. }) = self.tasks.get(id)
+        else {
             return;
         };
-        let op = command.ops[*current].clone();
-        self.actions.push_back(Action::Submit { task: id, volume, op });
+        let (op, arrived) = (command.ops[*current].clone(), *arrived);
+        self.actions.push_back(Action::Submit { task: id, volume, op, arrived });
     }
 
     /// Tries again the tasks that wait for room, in order.

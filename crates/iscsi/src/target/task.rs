@@ -4,6 +4,7 @@ use super::action::TaskId;
 use super::config::TASKS_MAX;
 use super::data_out::Collected;
 use evenkeel_scsi::{BlockCommand, DataOutCommand, Response};
+use evenkeel_types::Time;
 
 /// How far a command has come.
 #[derive(Debug)]
@@ -12,7 +13,7 @@ pub(super) enum Step {
     Collecting(DataOutCommand),
     /// It waits for room for the data that its operations read.
     Waiting(BlockCommand),
-    /// Its operations are carried out; `next` is the one that is under way.
+    /// Its operations are carried out in order; `current` is the one that is under way.
     Executing { command: BlockCommand, current: usize },
     /// It is answered as soon as the data that its initiator is sending has ended.
     Ready(Response),
@@ -33,12 +34,22 @@ pub(super) struct Task {
     pub(super) wanted_out: u32,
     pub(super) out: Collected,
     pub(super) step: Step,
+    /// When its last PDU was here, and from its first operation on, all that they need.
+    pub(super) arrived: Time,
     /// Its initiator wants no answer any more.
     pub(super) aborted: bool,
     /// Data-Out buffer bytes set aside for it; none yet if it waits for room.
     pub(super) out_room: usize,
     /// Read bytes set aside for it.
     pub(super) in_room: usize,
+}
+
+impl Task {
+    /// A PDU of the task is here with its data.
+    pub(super) fn pdu_arrived(&mut self, now: Time) {
+        self.out.arrived();
+        self.arrived = now;
+    }
 }
 
 /// The tasks of a session, by a number that is not reused.

@@ -54,6 +54,8 @@ pub(crate) struct Raw {
     pub(crate) ports: Ports,
     pub(crate) now: Time,
     pub(crate) submitted: Vec<(TaskId, BlockOp)>,
+    /// When the commands of all operations so far had arrived.
+    pub(crate) arrived: Vec<Time>,
     pub(crate) cancelled: Vec<TaskId>,
     pub(crate) others: Vec<Action>,
     pub(crate) closed: Option<CloseReason>,
@@ -85,6 +87,7 @@ impl Raw {
             ports,
             now,
             submitted: Vec::new(),
+            arrived: Vec::new(),
             cancelled: Vec::new(),
             others: Vec::new(),
             closed: None,
@@ -154,7 +157,10 @@ impl Raw {
         loop {
             while let Some(action) = self.target.poll_action() {
                 match action {
-                    Action::Submit { task, op, .. } => self.submitted.push((task, op)),
+                    Action::Submit { task, op, arrived, .. } => {
+                        self.submitted.push((task, op));
+                        self.arrived.push(arrived);
+                    }
                     Action::Cancel { task } => self.cancelled.push(task),
                     Action::Close { reason } => self.closed = Some(reason),
                     other => self.others.push(other),

@@ -37,8 +37,6 @@ pub(super) struct Connected {
     open: RefCell<BTreeMap<u64, RequestId>>,
     /// The standstills of the server before this connection.
     standstills: u64,
-    /// The time just before something was last read: what was read may have lain there from then on.
-    read_at: Cell<Time>,
     /// The latest sign of life that the engine knows of.
     proven_at: Cell<Option<Time>>,
     volume: Cell<Option<VolumeId>>,
@@ -52,15 +50,13 @@ impl Connected {
         from: String,
         standstills: u64,
     ) -> Rc<Self> {
-        let now = now();
         Rc::new(Self {
             id,
-            protocol: RefCell::new(Connection::new(config, from, now)),
+            protocol: RefCell::new(Connection::new(config, from, now())),
             wake: Notify::new(),
             working: Cell::new(false),
             open: RefCell::default(),
             standstills,
-            read_at: Cell::new(now),
             proven_at: Cell::new(None),
             volume: Cell::new(None),
             nexus: RefCell::default(),
@@ -214,11 +210,11 @@ fn lost(portal: &Rc<Portal>, connected: &Rc<Connected>) -> CloseReason {
 /// given the connection up meanwhile, sent the same writes over another one, and others after them: what lies in the
 /// socket must not come after those.
 fn receive(portal: &Rc<Portal>, connected: &Rc<Connected>, stream: &TcpStream) -> io::Result<()> {
+    // What is read now may have lain there from just before on.
     let read_at = now();
     if portal.core.standstill().look(read_at) != connected.standstills {
         return Err(io::ErrorKind::ConnectionAborted.into());
     }
-    connected.read_at.set(read_at);
     let mut ports = Ports { portal, connected };
     let mut connection = connected.protocol.borrow_mut();
     for _ in 0..RECEIVES_MAX {
@@ -285,8 +281,9 @@ fn act(portal: &Rc<Portal>, connected: &Rc<Connected>) -> Option<CloseReason> {
             let next = connected.protocol.borrow_mut().poll_action();
             let Some(action) = next else { break };
             match action {
-                Action::Submit { task, volume, op } => {
-                    let proof_at = connected.read_at.get();
+                Action::Submit { task, volume, op, arrived } => {
+                    // A command may be carried out in many steps: what has come since it came proves nothing.
+                    let proof_at = connected.proven_at.get().map_or(arrived, |proven| proven.max(arrived));
                     let digest = connected.protocol.borrow().has_data_digest();
                     let id = portal.core.submit(&front_end, task.0, volume, op, proof_at, digest);
                     connected.open.borrow_mut().insert(task.0, id);
