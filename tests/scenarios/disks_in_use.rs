@@ -1,8 +1,9 @@
 //! Block devices that hold something, or that others use, are left alone.
 
 use evenkeel_tests::{Group, GroupOptions, LoopDevice, Ran, run, run_within};
+use rustix::fs::OFlags;
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -12,6 +13,8 @@ const DEVICE_BYTES: u64 = 512 << 20;
 /// Where btrfs has the magic number of its first superblock. The first 64 KiB of the disk are free for boot loaders.
 const BTRFS_MAGIC_AT: u64 = 65_600;
 const BTRFS_MAGIC: &[u8] = b"_BHRfS_M";
+/// How long a device stays with a process that is ending. Shorter than a server waits, longer than it needs to get there.
+const HELD_FOR: Duration = Duration::from_secs(1);
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("a readable path")
@@ -82,6 +85,25 @@ fn a_mounted_device_is_refused_and_its_files_stay() {
     let ran = serve_on(&folder, device.path());
     let _ = ran.refusal(1, &[text(device.path()), "it is mounted", "unmount it"]);
     assert_eq!(std::fs::read_to_string(&letter).expect("the file is there"), "dear reader");
+}
+
+#[test]
+fn a_device_that_is_just_being_given_up_is_waited_for() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let Some(device) = device(&folder) else { return };
+    // A killed process has its device until the kernel has taken its io_uring down.
+    let exclusive = OFlags::EXCL.bits().cast_signed();
+    let mut options = File::options();
+    let ending = options.read(true).write(true).custom_flags(exclusive).open(device.path());
+    let ending = ending.expect("nobody has the device");
+    let thread = std::thread::spawn(move || {
+        std::thread::sleep(HELD_FOR);
+        drop(ending);
+    });
+    let stores = [device.path().to_owned()];
+    let group = Group::start(GroupOptions::servers(1).stores(&stores));
+    thread.join().expect("the device is given up");
+    drop(group);
 }
 
 #[test]

@@ -71,8 +71,10 @@ impl DiskFile {
         let create = if is_device { OFlags::empty() } else { create };
         let flags = access | create | exclusive | OFlags::CLOEXEC;
         let mode = Mode::RUSR | Mode::WUSR;
-        let try_open =
-            |direct: bool| rustix::fs::open(path, if direct { flags | OFlags::DIRECT } else { flags }, mode);
+        let try_open = |direct: bool| {
+            let flags = if direct { flags | OFlags::DIRECT } else { flags };
+            when_free(rustix::io::Errno::BUSY, || rustix::fs::open(path, flags, mode))
+        };
         let (fd, mut direct) = match (
             options.direct.unwrap_or(true),
             try_open(options.direct.unwrap_or(true)),
@@ -94,7 +96,8 @@ impl DiskFile {
             (_, Err(e)) => return Err(wrong("open", e)),
         };
         if options.lock {
-            lock(&fd).map_err(|e| match e {
+            let lock = || rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive);
+            when_free(rustix::io::Errno::AGAIN, lock).map_err(|e| match e {
                 rustix::io::Errno::AGAIN => {
                     error(format!("store '{shown}': another process uses it; stop that process first"))
                 }
@@ -177,13 +180,14 @@ impl DiskFile {
     }
 }
 
-/// Takes the exclusive lock. The kernel takes an io_uring down only after its process has ended, and until then the lock
-/// of a killed process and its last writes are still there: so the next start waits for them a little.
-fn lock(fd: &impl std::os::fd::AsFd) -> rustix::io::Result<()> {
+/// Tries to take something until nobody else has it. The kernel takes an io_uring down only after its process has ended,
+/// and until then the lock of a killed process, its exclusive use of a device and its last writes are still there: so the
+/// next start waits for them a little.
+fn when_free<T>(taken: rustix::io::Errno, take: impl Fn() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
     let began = Instant::now();
     loop {
-        match rustix::fs::flock(fd, FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::AGAIN) if began.elapsed() < LOCK_WITHIN => std::thread::sleep(LOCK_EVERY),
+        match take() {
+            Err(e) if e == taken && began.elapsed() < LOCK_WITHIN => std::thread::sleep(LOCK_EVERY),
             result => return result,
         }
     }
