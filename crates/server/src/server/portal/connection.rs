@@ -83,6 +83,12 @@ impl Connected {
         *self.nexus.borrow_mut() = Some(nexus);
     }
 
+    /// When the initiator was last known to live, as far as an operation of a command is concerned that had arrived by
+    /// then. The operation may be one of many and submitted much later: what else has come since proves nothing.
+    fn proof_of(&self, arrived: Time) -> Time {
+        self.proven_at.get().map_or(arrived, |proven| proven.max(arrived))
+    }
+
     /// Does something to the protocol from outside and has the connection's task do what follows.
     pub(super) fn with(&self, change: impl FnOnce(&mut Connection)) {
         change(&mut self.protocol.borrow_mut());
@@ -282,8 +288,7 @@ fn act(portal: &Rc<Portal>, connected: &Rc<Connected>) -> Option<CloseReason> {
             let Some(action) = next else { break };
             match action {
                 Action::Submit { task, volume, op, arrived } => {
-                    // A command may be carried out in many steps: what has come since it came proves nothing.
-                    let proof_at = connected.proven_at.get().map_or(arrived, |proven| proven.max(arrived));
+                    let proof_at = connected.proof_of(arrived);
                     let digest = connected.protocol.borrow().has_data_digest();
                     let id = portal.core.submit(&front_end, task.0, volume, op, proof_at, digest);
                     connected.open.borrow_mut().insert(task.0, id);
@@ -330,5 +335,21 @@ fn end_session(portal: &Portal, nexus: &NexusName, connection: ConnectionId) {
         && let Some(successor) = portal.connection(next)
     {
         successor.with(|connection| connection.handle_session_ready(tsih));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_and_a_later_answer_to_a_question_prove_that_the_initiator_lived() {
+        let connected = Connected::new(ConnectionId(1), Arc::default(), "test".to_owned(), 0);
+        let (earlier, arrived, later) = (Time(1_000_000_000), Time(2_000_000_000), Time(3_000_000_000));
+        assert_eq!(connected.proof_of(arrived), arrived, "however long ago that was");
+        for (proven, known) in [(earlier, arrived), (later, later)] {
+            connected.proven_at.set(Some(proven));
+            assert_eq!(connected.proof_of(arrived), known);
+        }
     }
 }
