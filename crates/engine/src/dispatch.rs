@@ -6,17 +6,18 @@ use crate::engine::Engine;
 use crate::event::{DirectoryEvent, EngineEvent, MoveOrder, Output, TxnTicket};
 use crate::extent::{Extent, arrived};
 use crate::operation::{Origin, owner_load};
-use crate::owner::Phase;
+use crate::owner::{Floors, Phase};
 use crate::replica::copy_outcome;
 use crate::slots::Key;
 use crate::timers::Timer;
 use evenkeel_meta::{Batch, Changes, DirectoryError, TxnOutcome, View};
 use evenkeel_peer::{
-    Copied, Heartbeat, HeartbeatAck, INVENTORY_PAGE_MAX, Inventory, InventoryReply, Message, Remembered,
-    Reply, ReplyOutcome, Request, VOIDED_MAX, Written,
+    Copied, Heartbeat, HeartbeatAck, INVENTORY_PAGE_MAX, Inventory, InventoryReply, Message, OldestOpen,
+    Remembered, Reply, ReplyOutcome, Request, VOIDED_MAX, Written,
 };
 use evenkeel_types::store_op::{StoreError, StoreOp, StoreOutcome, StoreReply, StoreTicket};
-use evenkeel_types::{ExtentId, Incarnation, ServerId, Time};
+use evenkeel_types::{ExtentId, Incarnation, ServerId, Time, WriteId};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 impl Engine {
@@ -206,15 +207,19 @@ impl Engine {
         let identified = request.identity.is_some() == request.op.is_write();
         let doubled = self.core.remote.contains_key(&(from, number));
         // The gateway has given a write below its floor up, or has its answer: this one comes late.
-        let floor = self.core.floors.get(&from);
-        let late = request.identity.is_some_and(|id| floor.is_some_and(|floor| id.is_below(*floor)));
+        let none = BTreeMap::new();
+        let of_extent = self.extents.get(&request.extent).map_or(&none, |extent| &extent.floors);
+        let floor = Floors { of_extent, of_all: &self.core.floors }.of(from);
+        let late = request.identity.is_some_and(|id| floor.is_some_and(|floor| id.is_below(floor)));
         if fenced || !is_own || !identified || doubled || late || request.hops > HOPS_MAX {
             self.core.counters.stale_refusals += 1;
             self.core.send(from, Message::Reply(Reply { number, outcome: ReplyOutcome::Busy }));
             return;
         }
-        self.core.raise_floor(from, peer.incarnation, request.oldest_open);
+        self.core.raise_floor(from, peer.incarnation, request.oldest_of_all);
         let extent = request.extent;
+        let floor = WriteId { gateway: from, incarnation: peer.incarnation, number: request.oldest_open };
+        self.extent_mut(extent).raise_floor(floor);
         // The age says how old the proof was when the request was queued at its gateway. That was after the gateway
         // had answered the heartbeat whose answer came before the request, and so after that heartbeat was sent here,
         // however long the request was on its way.
@@ -309,7 +314,8 @@ impl Engine {
     }
 
     fn send_heartbeat(&mut self, to: ServerId) {
-        let heartbeat = Heartbeat { sent_at: self.core.now.0, oldest_open: self.gateway.oldest_open() };
+        let (oldest_open, extents) = (self.gateway.oldest_open(), self.gateway.oldest_open_at(to));
+        let heartbeat = Heartbeat { sent_at: self.core.now.0, oldest_open, extents };
         self.core.send(to, Message::Heartbeat(heartbeat));
     }
 
@@ -354,6 +360,11 @@ impl Engine {
             self.core.send(from, Message::HeartbeatAck(ack));
         }
         self.core.raise_floor(from, incarnation, heartbeat.oldest_open);
+        for OldestOpen { extent, number } in heartbeat.extents {
+            self.with_extent(extent, |extent, _| {
+                extent.raise_floor(WriteId { gateway: from, incarnation, number });
+            });
+        }
     }
 
     fn handle_heartbeat_ack(&mut self, from: ServerId, ack: &HeartbeatAck) {

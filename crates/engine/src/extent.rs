@@ -16,8 +16,8 @@ use crate::replica::{CopyPart, Promise};
 use crate::slots::Key;
 use evenkeel_meta::Route;
 use evenkeel_peer::ReplyOutcome;
-use evenkeel_types::{Epoch, ExtentId, ServerId, Time};
-use std::collections::VecDeque;
+use evenkeel_types::{Epoch, ExtentId, ServerId, Time, WriteId};
+use std::collections::{BTreeMap, VecDeque};
 
 /// See the module's head.
 #[derive(Debug)]
@@ -47,6 +47,9 @@ pub(crate) struct Extent {
     pub(crate) lease_until: Option<Time>,
     /// A move of the extent waits for the reign to serve.
     pub(crate) move_wanted: bool,
+    /// The lowest write to the extent that each gateway may still retry, as far as it has told: what is lost with this
+    /// state is known again with its next write.
+    pub(crate) floors: BTreeMap<ServerId, WriteId>,
 }
 
 impl Extent {
@@ -64,6 +67,7 @@ impl Extent {
             releasing: false,
             lease_until: None,
             move_wanted: false,
+            floors: BTreeMap::new(),
         }
     }
 
@@ -84,6 +88,14 @@ impl Extent {
             && !self.releasing
             && !self.move_wanted
             && self.lease_until.is_none()
+    }
+
+    /// Takes note of the lowest write to the extent that a gateway may still retry.
+    pub(crate) fn raise_floor(&mut self, floor: WriteId) {
+        let known = self.floors.entry(floor.gateway).or_insert(floor);
+        if known.is_below(floor) {
+            *known = floor;
+        }
     }
 
     /// Takes an operation that was sent here.
@@ -229,7 +241,7 @@ pub(crate) fn arrived(
     extent: ExtentId,
     epoch: Epoch,
     op: evenkeel_peer::PieceOp,
-    identity: Option<evenkeel_types::WriteId>,
+    identity: Option<WriteId>,
     proof_at: Time,
 ) -> Operation {
     let blocks = op.range().touched_blocks();

@@ -65,8 +65,10 @@ impl Engine {
             return;
         }
         piece.identity = Some(WriteId { gateway: me, incarnation, number: next });
+        let extent = piece.extent;
         self.gateway.next_write = next;
         self.gateway.open_writes.insert(next);
+        self.gateway.open_by_extent.insert((extent, next));
         self.core.raise_floor(me, incarnation, self.gateway.oldest_open());
     }
 
@@ -124,6 +126,7 @@ impl Engine {
         piece.state = PieceState::Local(key);
         self.core.out.extend(arrival.map(Output::Arrived));
         self.core.counters.local_operations += 1;
+        self.raise_own_floor(extent);
         self.admit(extent, key);
     }
 
@@ -145,7 +148,11 @@ impl Engine {
         self.identify(id, number);
         self.gateway.next_number += 1;
         let sent = self.gateway.next_number;
-        let oldest_open = self.gateway.oldest_open();
+        let oldest_of_all = self.gateway.oldest_open();
+        let Some(extent) = self.gateway.piece_mut(id, number).map(|piece| piece.extent) else {
+            return;
+        };
+        let oldest_open = self.gateway.oldest_open_of(extent);
         let Some(request) = self.gateway.requests.get_mut(&id) else {
             return;
         };
@@ -159,10 +166,12 @@ impl Engine {
             op: piece.op.clone(),
             identity: piece.identity,
             oldest_open,
+            oldest_of_all,
             hops: HOPS_MAX,
             proof_age_ms: u32::try_from(age).unwrap_or(u32::MAX),
         };
-        self.gateway.sent.insert(sent, Sent { server: owner, id, piece: number, bytes });
+        let writes_to = message.op.is_write().then_some(extent);
+        self.gateway.sent.insert(sent, Sent { server: owner, id, piece: number, writes_to, bytes });
         self.core.counters.forwarded += 1;
         self.core.send(owner, Message::Request(message));
     }

@@ -20,7 +20,7 @@ pub(crate) use split::split;
 use self::room::Rooms;
 use crate::event::RequestId;
 use crate::slots::Key;
-use evenkeel_peer::PieceOp;
+use evenkeel_peer::{OLDEST_OPEN_MAX, OldestOpen, PieceOp};
 use evenkeel_types::{BlockError, Epoch, ExtentId, Incarnation, Payload, ServerId, Time, WriteId};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +36,8 @@ pub(crate) struct Gateway {
     rooms: Rooms,
     /// Numbers of the writes that were given to an owner and may be retried.
     open_writes: BTreeSet<u64>,
+    /// The same by extent.
+    open_by_extent: BTreeSet<(ExtentId, u64)>,
     next_number: u64,
     next_write: u64,
 }
@@ -46,6 +48,8 @@ struct Sent {
     server: ServerId,
     id: RequestId,
     piece: u16,
+    /// The extent, if it is a write.
+    writes_to: Option<ExtentId>,
     /// What it takes of the room for that server.
     bytes: u64,
 }
@@ -129,6 +133,7 @@ impl Gateway {
             sent: BTreeMap::new(),
             rooms: Rooms::new(),
             open_writes: BTreeSet::new(),
+            open_by_extent: BTreeSet::new(),
             next_number: incarnation.0 << NUMBERS_OF_A_LIFE_LOG2,
             next_write: 0,
         }
@@ -149,6 +154,30 @@ impl Gateway {
     /// The lowest write that may still be retried.
     pub(crate) fn oldest_open(&self) -> u64 {
         self.open_writes.first().copied().unwrap_or(self.next_write + 1)
+    }
+
+    /// The lowest write to an extent that may still be retried. It never falls: each write gets a higher number than all
+    /// before, and one that has ended is sent to nobody again. What was sent of it before that went over connections on
+    /// which whoever hears this number has heard it first, or which are over, so that it is not carried out any more.
+    pub(crate) fn oldest_open_of(&self, extent: ExtentId) -> u64 {
+        let mut open = self.open_by_extent.range((extent, 0)..=(extent, u64::MAX));
+        open.next().map_or(self.next_write + 1, |(_, number)| *number)
+    }
+
+    /// For a heartbeat: what the owner of extents may forget of writes to them, where writes are under way. Without that a
+    /// full record would stay full until the next write is sent there.
+    pub(crate) fn oldest_open_at(&self, server: ServerId) -> Vec<OldestOpen> {
+        let there = self.sent.values().filter(|sent| sent.server == server);
+        let extents: BTreeSet<ExtentId> = there.filter_map(|sent| sent.writes_to).collect();
+        let (all, of) = (self.oldest_open(), |extent| self.oldest_open_of(extent));
+        let mut oldest: Vec<OldestOpen> = extents
+            .into_iter()
+            .map(|extent| OldestOpen { extent, number: of(extent) })
+            .filter(|oldest| oldest.number > all)
+            .collect();
+        oldest.sort_unstable_by_key(|oldest| oldest.number);
+        oldest.truncate(OLDEST_OPEN_MAX);
+        oldest
     }
 
     fn piece_mut(&mut self, id: RequestId, piece: u16) -> Option<&mut Piece> {

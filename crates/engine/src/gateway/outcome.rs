@@ -6,7 +6,7 @@ use crate::engine::Engine;
 use crate::event::{Output, RequestId};
 use evenkeel_peer::{Reply, ReplyOutcome};
 use evenkeel_types::geometry::EXTENT_BYTES;
-use evenkeel_types::{BlockError, BlockOutcome, Payload, ServerId, Time};
+use evenkeel_types::{BlockError, BlockOutcome, ExtentId, Payload, ServerId, Time, WriteId};
 
 /// Tries of a piece that are made without a pause in between.
 const PROMPT_TRIES: u32 = 4;
@@ -87,6 +87,15 @@ impl Engine {
         }
     }
 
+    /// Tells an extent's state here, if there is one, which writes of this server's front ends may be forgotten.
+    pub(super) fn raise_own_floor(&mut self, extent: ExtentId) {
+        let (gateway, incarnation) = (self.core.config.me, self.core.config.incarnation);
+        let number = self.gateway.oldest_open_of(extent);
+        if let Some(state) = self.extents.get_mut(&extent) {
+            state.raise_floor(WriteId { gateway, incarnation, number });
+        }
+    }
+
     /// A piece is over.
     pub(super) fn end_piece(&mut self, id: RequestId, number: u16, ended: Result<Payload, BlockError>) {
         let Some(request) = self.gateway.requests.get_mut(&id) else {
@@ -99,7 +108,10 @@ impl Engine {
         piece.state = PieceState::Ended(ended);
         request.open -= 1;
         if let Some(identity) = piece.identity {
+            let extent = piece.extent;
             self.gateway.open_writes.remove(&identity.number);
+            self.gateway.open_by_extent.remove(&(extent, identity.number));
+            self.raise_own_floor(extent);
             let floor = self.gateway.oldest_open();
             self.core.raise_floor(identity.gateway, identity.incarnation, floor);
         }

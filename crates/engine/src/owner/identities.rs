@@ -1,8 +1,9 @@
 //! A write is applied once, however often its gateway sends it.
 //!
 //! Identities are kept in the extent's record, together with the write, as long as the gateway may retry it: each
-//! request carries the lowest number that it may. A record has room for a bounded number; a write waits rather than have
-//! one forgotten that may be retried. A write of this very server's front end needs no identity while there is one
+//! request carries the lowest number of a write to the extent that it may. A record has room for a bounded number; a
+//! write waits rather than have one forgotten that may be retried. The number is the extent's own: a write to another
+//! extent may stay open for long, because its owner is slow or away, and nothing here has to wait for that. A write of this very server's front end needs no identity while there is one
 //! copy: whoever would retry it hears the store's answer, or dies with it.
 
 use super::Reign;
@@ -12,7 +13,8 @@ use crate::operation::Origin;
 use crate::slots::Key;
 use evenkeel_peer::ReplyOutcome;
 use evenkeel_types::store_op::{IDENTITIES_PER_EXTENT_MAX, RememberedWrite};
-use evenkeel_types::{Payload, WriteId};
+use evenkeel_types::{Payload, ServerId, WriteId};
+use std::collections::BTreeMap;
 
 impl Extent {
     /// Answers a write that was applied before, or has it wait for its first sending. Whether it was one.
@@ -50,6 +52,23 @@ impl Extent {
     }
 }
 
+/// What each gateway may still retry of writes to one extent: it has told for the extent, and for all together.
+pub(crate) struct Floors<'a> {
+    pub(crate) of_extent: &'a BTreeMap<ServerId, WriteId>,
+    pub(crate) of_all: &'a BTreeMap<ServerId, WriteId>,
+}
+
+impl Floors<'_> {
+    /// The higher one of both.
+    pub(crate) fn of(&self, gateway: ServerId) -> Option<WriteId> {
+        let told = (self.of_extent.get(&gateway).copied(), self.of_all.get(&gateway).copied());
+        match told {
+            (Some(own), Some(all)) => Some(if own.is_below(all) { all } else { own }),
+            (own, all) => own.or(all),
+        }
+    }
+}
+
 impl Reign {
     /// Makes room for an identity: which gateway's old ones are forgotten with the next write, and whether there is
     /// room then. The writer's own are the first choice; if the record is half full of others', those with the most.
@@ -57,15 +76,17 @@ impl Reign {
     /// The last place is for a write at its gateway's floor. All others may have come later than one that waits, and
     /// none of them is forgotten before it has ended: if they took every place, it could never be sequenced. The one in
     /// the last place ends, the floor rises above it, and the place is free for the next.
-    pub(super) fn forget_for(&self, core: &Core, writer: Option<WriteId>) -> (Option<WriteId>, bool) {
+    pub(super) fn forget_for(&self, floors: &Floors, writer: Option<WriteId>) -> (Option<WriteId>, bool) {
         let below = |floor: WriteId| self.remembered.keys().filter(|id| id.is_below(floor)).count();
-        let own = writer.and_then(|writer| core.floors.get(&writer.gateway)).copied();
+        let own = writer.and_then(|writer| floors.of(writer.gateway));
         let mut best = own.map(|floor| (below(floor), floor));
         if self.remembered.len() >= IDENTITIES_PER_EXTENT_MAX / 2 {
-            for floor in core.floors.values() {
-                let count = below(*floor);
+            let mut gateways: Vec<ServerId> = self.remembered.keys().map(|id| id.gateway).collect();
+            gateways.dedup();
+            for floor in gateways.into_iter().filter_map(|gateway| floors.of(gateway)) {
+                let count = below(floor);
                 if best.is_none_or(|(most, _)| count > most) {
-                    best = Some((count, *floor));
+                    best = Some((count, floor));
                 }
             }
         }

@@ -22,6 +22,7 @@ mod repair;
 mod takeover;
 mod write;
 
+pub(crate) use identities::Floors;
 pub(crate) use reign::{Phase, Reign};
 
 use crate::core::Core;

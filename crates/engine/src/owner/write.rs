@@ -6,7 +6,7 @@
 //! and space if two copies take it. It is acknowledged when it is durable here and at the target, as far as the target
 //! has the regions; a target that is required has to have all of them.
 
-use super::{Phase, is_proven};
+use super::{Floors, Phase, is_proven};
 use crate::core::{Core, Pending};
 use crate::extent::Extent;
 use crate::operation::{Stage, WriteInFlight};
@@ -106,7 +106,8 @@ impl Extent {
         let keeps_identity = reign.mover.is_some()
             || operation.identity.is_some_and(|identity| identity.gateway != core.config.me);
         let (reserved, identity) = (operation.reserved, operation.identity);
-        if keeps_identity && identity.is_some() && !reign.forget_for(core, identity).1 {
+        let floors = Floors { of_extent: &self.floors, of_all: &core.floors };
+        if keeps_identity && identity.is_some() && !reign.forget_for(&floors, identity).1 {
             return Some(Obstacle::Until(core.now + IDENTITY_WAIT));
         }
         // Blocks that are given back need no space, at either copy.
@@ -183,7 +184,8 @@ impl Extent {
         let keeps = reign.mover.is_some() || writer.is_some_and(|writer| writer.gateway != me);
         let identity = writer.filter(|_| keeps);
         let regions = Regions::touched_by(blocks);
-        let (forget_below, _) = reign.forget_for(core, identity.or(writer));
+        let floors = Floors { of_extent: &self.floors, of_all: &core.floors };
+        let (forget_below, _) = reign.forget_for(&floors, identity.or(writer));
         if let Some(floor) = forget_below {
             reign.remembered.retain(|id, _| !id.is_below(floor));
         }

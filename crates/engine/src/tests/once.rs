@@ -238,3 +238,55 @@ fn an_owner_that_is_away_slows_no_writes_to_extents_of_others() {
     let record = &world.servers[&1].store.records[&world.extent(0)];
     assert!(record.identities.len() <= 8, "{} identities", record.identities.len());
 }
+
+/// The same for a write that has reached its owner, whose disk is slow: it may be sent again, so its number stays.
+#[test]
+fn a_slow_owner_slows_no_writes_to_extents_of_others() {
+    let mut world = World::new(3);
+    world.start_move(1, 1, 3);
+    world.settle();
+    world.hold_stores.insert(3);
+    let slow = world.write(2, 1 << 22, BLOCK, 1);
+    for round in 0..200u64 {
+        let write = world.write(2, round % 8 * u64::from(BLOCK), BLOCK, round as u8);
+        world.settle();
+        assert!(
+            matches!(world.outcome(2, write), Some(Ok(_))),
+            "write {round}: {:?}",
+            world.outcome(2, write)
+        );
+    }
+    let record = &world.servers[&1].store.records[&world.extent(0)];
+    assert!(record.identities.len() <= 8, "{} identities", record.identities.len());
+    // Many at once, and then none: what has ended is told without another write.
+    let ids: Vec<u64> = (0..96u64).map(|n| world.write(2, n * 4096, BLOCK, 1)).collect();
+    world.pass_ms(2_000);
+    let open = ids.iter().filter(|id| world.is_open(2, **id)).count();
+    assert_eq!(open, 0, "they wait");
+    assert!(world.is_open(2, slow));
+    world.hold_stores.clear();
+    world.settle();
+    assert!(matches!(world.outcome(2, slow), Some(Ok(_))));
+}
+
+/// The owner forgets what has ended, and never what may be sent again, however many writes come after it.
+#[test]
+fn a_write_that_may_be_sent_again_is_remembered_whatever_else_its_extent_forgets() {
+    let mut world = World::new(3);
+    world.hold_links.insert((1, 2));
+    let first = world.request(2, swap(0, 1));
+    world.settle();
+    assert_eq!(world.waiting(1, 2, "reply"), 1);
+    // Others fill the record, and their own are forgotten.
+    for round in 0..200u64 {
+        world.write_now(3, (1 + round % 8) * u64::from(BLOCK), BLOCK, round as u8);
+    }
+    world.write_now(3, 0, 512, 9);
+    world.disconnect(1, 2);
+    world.hold_links.clear();
+    world.connect(1, 2);
+    world.pass_ms(50);
+    assert!(matches!(world.outcome(2, first), Some(Ok(_))), "{:?}", world.outcome(2, first));
+    assert_eq!(world.byte_at(1, 0, 512), 9, "it was not applied again");
+    assert_eq!(world.engine(1).counters().duplicates, 1);
+}

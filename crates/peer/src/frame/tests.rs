@@ -50,6 +50,7 @@ fn write_request(len: u32) -> Message {
         op: PieceOp::Write { at: ByteRange::new(0, len), data: Bytes::from(data) },
         identity: Some(WriteId { gateway: SENDER.server, incarnation: SENDER.incarnation, number: 4 }),
         oldest_open: 3,
+        oldest_of_all: 3,
         hops: 1,
         proof_age_ms: 20,
     })
@@ -75,6 +76,7 @@ fn samples() -> Vec<Message> {
             },
             identity: identities.first().map(|write| write.id),
             oldest_open: 1,
+            oldest_of_all: 1,
             hops: 1,
             proof_age_ms: 0,
         }),
@@ -126,7 +128,11 @@ fn samples() -> Vec<Message> {
             outcome: CopyOutcome::Mismatch { region, found: version },
         }),
         Message::Remember(Remember { extent: EXTENT, epoch: Epoch(9), attachment: 4, identities }),
-        Message::Heartbeat(Heartbeat { sent_at: 1, oldest_open: 2 }),
+        Message::Heartbeat(Heartbeat {
+            sent_at: 1,
+            oldest_open: 2,
+            extents: vec![OldestOpen { extent: EXTENT, number: 3 }],
+        }),
         Message::HeartbeatAck(HeartbeatAck {
             sent_at: 1,
             voided: vec![Voided { extent: EXTENT, attachment: 4 }],
@@ -246,6 +252,7 @@ fn messages_that_contradict_themselves_are_refused() {
         op: PieceOp::Read { at: ByteRange::new(u64::MAX - 511, 512) },
         identity: None,
         oldest_open: 1,
+        oldest_of_all: 1,
         hops: 1,
         proof_age_ms: 0,
     });

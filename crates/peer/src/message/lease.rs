@@ -5,12 +5,24 @@ use serde::{Deserialize, Serialize};
 
 /// Sent to every peer in a fixed interval. The answer gives the sender, for all extents that it has attached at the
 /// receiver and that the answer does not except, the right to answer reads, counted from when this was sent.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// The sender's clock when it sent this, in nanoseconds; only ever given back to it.
     pub sent_at: u64,
     /// The lowest number of a write that the sender, as a gateway, may still retry.
     pub oldest_open: u64,
+    /// The same for extents to which the sender has writes under way at the receiver, as far as it is more for them:
+    /// those whose oldest write is oldest.
+    pub extents: Vec<OldestOpen>,
+}
+
+/// The lowest number of a write to an extent that a gateway may still retry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OldestOpen {
+    /// Which extent.
+    pub extent: ExtentId,
+    /// Which number.
+    pub number: u64,
 }
 
 /// The answer to a [`Heartbeat`].

@@ -16,7 +16,7 @@ use evenkeel_types::{Bytes, Epoch, Payload, Regions};
 use serde::{Deserialize, Serialize};
 
 pub use inventory::{INVENTORY_PAGE_MAX, Inventory, InventoryReply};
-pub use lease::{Heartbeat, HeartbeatAck, Voided};
+pub use lease::{Heartbeat, HeartbeatAck, OldestOpen, Voided};
 pub use order::{MoveOrder, REASON_BYTES_MAX};
 pub use replica::{
     Attach, AttachRefused, Attached, Copied, CopyOutcome, Detach, Part, Refusal, RegionCopy, Remember,
@@ -28,6 +28,8 @@ pub use request::{PieceOp, Reply, ReplyOutcome, Request};
 pub const LOAD_BYTES_MAX: usize = 64 << 10;
 /// Entries of a list of voided attachments at most; far above the moves that a server takes part in at once.
 pub const VOIDED_MAX: usize = 256;
+/// Extents that a heartbeat names at most.
+pub const OLDEST_OPEN_MAX: usize = 256;
 /// Replicas of an extent at most, and the target of a move.
 const REPLICAS_MAX: usize = 4;
 
@@ -258,6 +260,7 @@ impl Message {
                 attached.versions.is_empty() || attached.versions.len() == REGIONS_PER_EXTENT
             }
             Self::Remember(remember) => remember.identities.len() <= IDENTITIES_PER_EXTENT_MAX,
+            Self::Heartbeat(heartbeat) => heartbeat.extents.len() <= OLDEST_OPEN_MAX,
             Self::HeartbeatAck(ack) => ack.voided.len() <= VOIDED_MAX,
             Self::InventoryReply(InventoryReply { entries: Some(entries), .. }) => {
                 entries.len() <= INVENTORY_PAGE_MAX as usize

@@ -16,8 +16,11 @@ pub struct Request {
     pub op: PieceOp,
     /// Names the write for good, across retries; none for a read.
     pub identity: Option<WriteId>,
-    /// The lowest number of a write that this gateway may still retry: identities below may be forgotten.
+    /// The lowest number of a write to this extent that the gateway may still retry: the extent's identities below may be
+    /// forgotten. At most that of the write itself.
     pub oldest_open: u64,
+    /// The lowest number of a write to any extent that the gateway may still retry.
+    pub oldest_of_all: u64,
     /// How many servers have passed the request on; nobody passes on one that was passed on.
     pub hops: u8,
     /// How long ago, in milliseconds, the initiator's connection was last known to live.
