@@ -35,6 +35,7 @@ impl Extent {
                 self.abort_move(core, "the target did not answer in time");
                 return;
             }
+            // A write counts from when it was sent, and comes by here at the latest when it is durable at this server.
             core.wake_at(self.id, since + TARGET_ANSWER_MAX);
         }
         let Link::Down { retry_at } = mover.link else {

@@ -2,7 +2,6 @@
 
 use super::state::MirroredWrite;
 use super::{Link, Mover, Step};
-use crate::config::TARGET_ANSWER_MAX;
 use crate::core::Core;
 use crate::event::{Arrival, Output};
 use crate::extent::Extent;
@@ -51,9 +50,6 @@ impl Mover {
             };
             core.send(self.to, Message::Write(message));
             messages += 1;
-        }
-        if messages > 0 {
-            core.wake_at(self.extent, core.now + TARGET_ANSWER_MAX);
         }
         messages
     }
