@@ -1,9 +1,11 @@
 //! What Evenkeel says of itself (`docs/claims.md`), as far as no other scenario shows it already.
 
 use evenkeel_api::{LoadTable, MoveState};
-use evenkeel_tests::{Blocks, Ended, Group, GroupOptions, Session, Writer, owners, views_are_equal};
+use evenkeel_tests::{
+    Blocks, Ended, Group, GroupOptions, Session, StopAtEnd, Writer, owners, views_are_equal,
+};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 const WITHIN: Duration = Duration::from_secs(40);
@@ -172,12 +174,4 @@ fn claim_11_a_write_is_acknowledged_when_both_copies_have_it_and_not_before() {
     there.read(0, 4096);
     let (_, ended) = there.wait_end().expect("the session lives");
     assert!(matches!(&ended, Ended::Good(read) if read[..] == data[..]), "the new owner has the write");
-}
-
-struct StopAtEnd<'a>(&'a AtomicBool);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }

@@ -2,9 +2,9 @@
 
 use evenkeel_api::{Balancing, MoveRow, MoveState, MovesTable};
 use evenkeel_tests::{
-    Blocks, Group, GroupOptions, Session, Writer, in_own_network, owners, run, views_are_equal,
+    Blocks, Group, GroupOptions, Session, StopAtEnd, Writer, in_own_network, owners, run, views_are_equal,
 };
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// The age from which on a report is not used.
@@ -153,14 +153,6 @@ fn cut_off_and_back() {
         }
     }
     let _ = Session::open(&group.portal(3), &iqn).expect("s3 serves");
-}
-
-struct StopAtEnd<'a>(&'a AtomicBool);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[test]

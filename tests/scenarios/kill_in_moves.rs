@@ -4,10 +4,10 @@
 //! What is sent is counted by relays between the servers, from the frames.
 
 use evenkeel_api::{MoveRow, MoveState};
-use evenkeel_tests::{Blocks, Group, GroupOptions, Writer, owners, views_are_equal};
+use evenkeel_tests::{Blocks, Group, GroupOptions, StopAtEnd, Writer, owners, views_are_equal};
 use evenkeel_types::{Incarnation, Version};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 const EXTENTS: u32 = 8;
@@ -152,14 +152,6 @@ fn sent_in_two_lives(sent: &[(Incarnation, Version)]) -> usize {
         lives
     });
     lives_of.values().filter(|lives| lives.len() > 1).count()
-}
-
-struct StopAtEnd<'a>(&'a AtomicBool);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[test]

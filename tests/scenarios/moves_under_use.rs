@@ -2,10 +2,10 @@
 
 use evenkeel_api::MovesTable;
 use evenkeel_tests::{
-    Blocks, Filesystem, Group, GroupOptions, Mover, Writer, compare_files, run, views_are_equal,
+    Blocks, Filesystem, Group, GroupOptions, Mover, StopAtEnd, Writer, compare_files, run, views_are_equal,
 };
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// The image lies at the start of the volume; behind it the writers write.
@@ -138,12 +138,4 @@ fn claim_03_programs_media_and_databases_stay_whole_while_every_extent_moves() {
     views_are_equal(&group, "v1", 3);
     let verified = group.evenkeel(&["route", "v1", "--verify", "-o", "json"]);
     assert_eq!(verified.code, 0, "{}{}", verified.stdout, verified.stderr);
-}
-
-struct StopAtEnd<'a>(&'a AtomicBool);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }

@@ -1,10 +1,18 @@
 //! Three servers: every portal serves the same data, while extents move and the process is killed.
 
-use evenkeel_tests::{Group, GroupOptions, compare_files, random_image, run};
+use evenkeel_tests::{
+    Blocks, Group, GroupOptions, Mover, StopAtEnd, Writer, compare_files, random_image, run,
+};
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 const IMAGE_BYTES: u64 = 256 << 20;
 const EXTENTS: u64 = IMAGE_BYTES >> 22;
+/// Extents of the second volume, each with a writer of its own.
+const CHECKED_EXTENTS: u32 = 8;
+const BLOCKS_PER_EXTENT: u64 = 1024;
+/// Bytes per second of the moves of these extents, so that writes meet regions that are at the target already.
+const SLOWLY: u64 = 16 << 20;
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("a readable path")
@@ -59,18 +67,42 @@ fn claim_02_every_portal_shows_the_same_device_with_the_same_data() {
     verify(&group);
 }
 
+/// QEMU writes and reads one volume while all of its extents move. On another one are writers that know what each block
+/// must hold: they see at once if a write went only to the copy that is given up.
 #[test]
 fn claim_07_extents_move_under_a_reader_and_a_writer_and_lose_nothing() {
     let group = Group::start(GroupOptions::servers(3).flag("--balance false"));
-    let iqn = group.create_volume("v1", "256MiB");
-    let (image, back) = (group.folder().join("image.raw"), group.folder().join("back.raw"));
-    random_image(&image, IMAGE_BYTES, 12);
-    write_image(&image, &group.url(1, &iqn));
+    let (iqn, checked) = (group.create_volume("v1", "256MiB"), group.create_volume("v2", "32MiB"));
+    let back = group.folder().join("back.raw");
+    let images = [12, 14].map(|seed| {
+        let image = group.folder().join(format!("image{seed}.raw"));
+        random_image(&image, IMAGE_BYTES, seed);
+        image
+    });
+    write_image(&images[1], &group.url(1, &iqn));
     let before = owners(&group, "s1");
+    let portals: Vec<String> = (1..=3).map(|server| group.portal(server)).collect();
+    let mut writers: Vec<Writer> = (0..CHECKED_EXTENTS)
+        .map(|extent| {
+            let first = u64::from(extent) * BLOCKS_PER_EXTENT;
+            let blocks = Blocks::new(first, BLOCKS_PER_EXTENT as usize);
+            Writer::new(portals.clone(), &checked, blocks, 4, u64::from(extent) + 1)
+        })
+        .collect();
+    let (mover, stop) = (Mover::new(&group, "v2", 3), AtomicBool::new(false));
+    let checked_extents: Vec<u32> = (0..CHECKED_EXTENTS).collect();
     std::thread::scope(|scope| {
+        // Whatever goes wrong, the writers are told to stop.
+        let stop_at_end = StopAtEnd(&stop);
+        for writer in &mut writers {
+            scope.spawn(|| writer.run(&stop));
+        }
+        scope.spawn(|| mover.run(&checked_extents, 2, Some(SLOWLY), &stop));
         let load = scope.spawn(|| {
-            for round in 0..4 {
-                write_image(&image, &group.url(1 + round % 3, &iqn));
+            for (round, image) in (0..4).zip(images.iter().cycle()) {
+                write_image(image, &group.url(1 + round % 3, &iqn));
+                read_image(&group.url(1 + (round + 1) % 3, &iqn), &back);
+                compare_files(image, &back);
             }
         });
         for round in 0..2 {
@@ -81,11 +113,18 @@ fn claim_07_extents_move_under_a_reader_and_a_writer_and_lose_nothing() {
                 assert!(ran.code == 0 || round > 0, "move of {extent} to {to}: {}", ran.stderr);
             }
         }
-        load.join().expect("the writer succeeded");
+        load.join().expect("what QEMU wrote it read back");
+        drop(stop_at_end);
     });
+    for (extent, writer) in writers.iter_mut().enumerate() {
+        let tally = writer.tally.clone();
+        assert_eq!((&tally.wrong, tally.busy, tally.lost), (&None, 0, 0), "extent {extent}: {tally:?}");
+        assert!(tally.writes > 0 && tally.reads > 0, "extent {extent}: {tally:?}");
+        assert!(writer.verify(&portals[extent % 3]).expect("what was written is there") > 0);
+    }
     for server in [1, 2, 3] {
         read_image(&group.url(server, &iqn), &back);
-        compare_files(&image, &back);
+        compare_files(&images[1], &back);
     }
     let after = owners(&group, "s1");
     assert!(before.iter().zip(&after).any(|(a, b)| a != b), "nothing moved");
@@ -94,6 +133,7 @@ fn claim_07_extents_move_under_a_reader_and_a_writer_and_lose_nothing() {
     verify(&group);
     let moves = group.evenkeel(&["moves", "-o", "json"]).ok().json();
     assert!(moves["completed"].as_u64().expect("a count") >= EXTENTS, "{moves}");
+    assert!(moves["writes_mirrored"].as_u64() > Some(0) && mover.moved().len() > 1, "{moves}");
 }
 
 #[test]

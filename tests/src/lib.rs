@@ -39,4 +39,4 @@ pub use rustix::process::Signal;
 pub use session::{Ended, Session};
 pub use steady::{Steady, SteadyOptions, Window, load_of, owner_places};
 pub use stopped_store::{SUPERBLOCK_COPIES, StoppedStore};
-pub use writer::{Tally, Writer};
+pub use writer::{StopAtEnd, Tally, Writer};

@@ -17,6 +17,15 @@ const AT_ONCE: usize = 64;
 /// Requests after which another portal is taken.
 const REQUESTS_PER_SESSION: u64 = 2_000;
 
+/// Tells writers and movers to stop when it goes, also by a panic of the test.
+pub struct StopAtEnd<'a>(pub &'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// What a writer did.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
