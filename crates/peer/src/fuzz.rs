@@ -2,7 +2,7 @@
 //! hold whatever another server sends: no panic, memory within its bounds, and that every message that comes out is
 //! the same after it was encoded and decoded again.
 
-use crate::frame::{Decoder, Encoder, Frame};
+use crate::frame::{Decoder, Encoder, Frame, RECEIVE_BYTES};
 use crate::header::{BODY_BYTES_MAX, GroupHash, HEADER_BYTES, Header, PAYLOAD_BYTES_MAX, Parts};
 use crate::hello::{Local, Peer};
 use crate::message::Message;
@@ -11,9 +11,9 @@ use evenkeel_types::{Epoch, Incarnation, ServerId};
 
 const GROUP: &str = "fuzz";
 
-/// Bytes as they come from a connection.
+/// Bytes as they come from a connection, which then goes on with zeros: for what was announced, or as the next frame.
 pub fn fuzz_frames(data: &[u8]) {
-    take_frames(data);
+    take_frames([data, &[0; RECEIVE_BYTES]].into_iter());
 }
 
 /// Bytes as the body of a message: two bytes of its length, the body, and the payload behind it. Header and checksums
@@ -40,27 +40,28 @@ pub fn fuzz_messages(data: &[u8]) {
         body_crc: crc32c(body),
         payload_crc: crc32c(payload),
     };
-    take_frames(&[&header.encode(parts)[..], body, payload].concat());
+    take_frames([&header.encode(parts)[..], body, payload].into_iter());
 }
 
-fn take_frames(data: &[u8]) {
+fn take_frames<'a>(pieces: impl Iterator<Item = &'a [u8]>) {
     let mut decoder = Decoder::new(None);
-    let mut left = data;
-    while !left.is_empty() {
-        let space = decoder.receive_space();
-        let take = space.len().min(left.len());
-        assert!(take > 0, "there is always space once all frames were taken");
-        space[..take].copy_from_slice(&left[..take]);
-        left = &left[take..];
-        decoder.handle_received(take);
-        loop {
-            match decoder.poll_frame() {
-                Ok(None) => break,
-                Err(error) => {
-                    assert!(!error.to_string().contains('\n'), "an error is one line");
-                    return;
+    for mut left in pieces {
+        while !left.is_empty() {
+            let space = decoder.receive_space();
+            let take = space.len().min(left.len());
+            assert!(take > 0, "there is always space once all frames were taken");
+            space[..take].copy_from_slice(&left[..take]);
+            left = &left[take..];
+            decoder.handle_received(take);
+            loop {
+                match decoder.poll_frame() {
+                    Ok(None) => break,
+                    Err(error) => {
+                        assert!(!error.to_string().contains('\n'), "an error is one line");
+                        return;
+                    }
+                    Ok(Some(frame)) => check(&frame),
                 }
-                Ok(Some(frame)) => check(&frame),
             }
         }
     }

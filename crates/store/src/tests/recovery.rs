@@ -1,13 +1,14 @@
 //! Crashes and damage: what recovery must get right, each as one scenario.
 
 use super::harness::*;
+use crate::journal::entry::{Change, Entry, Section, SectionKind};
 use crate::journal::record::{Header, RECORD_MAGIC};
 use crate::layout::{Geometry, JOURNAL_OFFSET, PAGE_BYTES, SLOT_BYTES, SUPERBLOCK_OFFSETS};
 use crate::{
     CheckDepth, CrashKind, Disk, DiskIo, FindingKind, IoKind, SimDisk, Store, StoreFault, check, inventory,
 };
 use evenkeel_types::store_op::{Content, StoreError, StoreOp};
-use evenkeel_types::{AlignedBuf, Version};
+use evenkeel_types::{AlignedBuf, Region, Version};
 use smallvec::SmallVec;
 
 fn kinds(disk: &SimDisk) -> Vec<FindingKind> {
@@ -538,20 +539,40 @@ fn an_entry_that_makes_no_sense_is_refused_though_its_checksum_is_right() {
         known_durable: next.sequence - 1,
         chain: next.chain,
     };
-    let entry = crate::journal::entry::Entry {
-        slot: 5_000_000,
-        extent: extent(0),
-        change: crate::journal::entry::Change::Free,
+    let place = store.geometry.journal_block(next.position);
+    let refused = |entry: &[u8]| {
+        let mut disk = h.disk.clone();
+        put(&mut disk, place, &header.encode(entry).0);
+        assert!(kinds(&disk).contains(&FindingKind::CorruptJournal));
+        open_fault(&disk)
     };
-    let mut bytes = Vec::new();
-    entry.encode(&mut bytes);
-    let mut disk = h.disk.clone();
-    put(&mut disk, store.geometry.journal_block(next.position), &header.encode(&bytes).0);
-    assert!(matches!(open_fault(&disk), StoreFault::JournalInvalid { .. }));
-    bytes[4] = 77;
-    put(&mut disk, store.geometry.journal_block(next.position), &header.encode(&bytes).0);
-    assert!(matches!(open_fault(&disk), StoreFault::JournalInvalid { .. }));
-    assert!(kinds(&disk).contains(&FindingKind::CorruptJournal));
+    let beyond = Section {
+        region: Region::new(0).unwrap(),
+        kind: SectionKind::Switch,
+        mask: 1,
+        unit: store.geometry.units,
+        crcs: SmallVec::from_slice(&[0]),
+    };
+    let write = Change::Write {
+        version: version(9),
+        accepts: true,
+        identity: None,
+        forget_below: None,
+        sections: SmallVec::from_vec(vec![beyond]),
+    };
+    for (slot, index, change, why) in [
+        (store.geometry.slots, 0, Change::Free, "a slot beyond the table's end"),
+        (0, 1, Change::Free, "a slot that another extent has"),
+        (0, 0, write, "a unit beyond the store's end"),
+    ] {
+        let mut bytes = Vec::new();
+        Entry { slot, extent: extent(index), change }.encode(&mut bytes);
+        let fault = refused(&bytes);
+        assert!(matches!(fault, StoreFault::JournalInvalid { what, .. } if what == why), "{fault}");
+        bytes[4] = 77;
+        let fault = refused(&bytes);
+        assert!(matches!(fault, StoreFault::JournalInvalid { .. }), "no kind of change: {fault}");
+    }
 }
 
 #[test]
