@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     RandomHeader,
     /// Data segments that are longer than said, or never come.
     LyingLength,
+    /// Writes with more data than they take, all of it announced.
+    TooMuch,
     /// Additional header segments that do not fit together.
     Ahs,
     /// Digests that are wrong.
@@ -34,12 +36,13 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All of them.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Noise,
         Self::HalfLogin,
         Self::WrongLogin,
         Self::RandomHeader,
         Self::LyingLength,
+        Self::TooMuch,
         Self::Ahs,
         Self::Digest,
         Self::CmdSn,
@@ -100,6 +103,14 @@ fn after_login(random: &mut Random, kind: Kind, n: u32) -> Vec<u8> {
             let lie = random.next() as u32 | 1 << random.below(24);
             header[5..8].copy_from_slice(&lie.to_be_bytes()[1..]);
             [header, sized_noise(random)].concat()
+        }
+        Kind::TooMuch => {
+            let data = random.bytes(2048);
+            let mut header = write_command(random, n);
+            header[32] = 0x2a;
+            header[6..8].copy_from_slice(&(data.len() as u16).to_be_bytes());
+            header[20..24].copy_from_slice(&(data.len() as u32).to_be_bytes());
+            padded(header, &data)
         }
         Kind::Ahs => {
             let mut header = write_command(random, n);
