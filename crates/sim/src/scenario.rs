@@ -57,7 +57,7 @@ impl Scenario {
         Self {
             servers,
             volumes,
-            disk_bytes: if is_full { rng.between(18, 26) << 20 } else { *rng.pick(&[96u64, 128, 192]) << 20 },
+            disk_bytes: if is_full { rng.between(14, 20) << 20 } else { *rng.pick(&[96u64, 128, 192]) << 20 },
             is_full,
             journal_bytes: *rng.pick(&[1u64, 1, 2, 4]) << 20,
             clients_per_server: rng.between(1, 2),
