@@ -99,7 +99,7 @@ fn claim_07_extents_move_under_a_reader_and_a_writer_and_lose_nothing() {
         }
         scope.spawn(|| mover.run(&checked_extents, 2, Some(SLOWLY), &stop));
         let load = scope.spawn(|| {
-            for (round, image) in (0..4).zip(images.iter().cycle()) {
+            for (round, image) in (0..2).zip(&images) {
                 write_image(image, &group.url(1 + round % 3, &iqn));
                 read_image(&group.url(1 + (round + 1) % 3, &iqn), &back);
                 compare_files(image, &back);
