@@ -81,10 +81,11 @@ impl Extent {
             return Some(Obstacle::End(ReplyOutcome::ProofTooOld));
         }
         let absent = matches!(operation.stage, Stage::Blocked { content: Content::Absent });
-        if absent && !reign.record && !reign.lost && reign.mover.is_none() {
+        if absent && !reign.record && !reign.lost && !core.store_stopped {
             // Without a record there is no block to be given back: it changes nothing, so it needs no version and no
             // identity. A retry that comes after other writes is the first that has an effect. Writes in flight that will
-            // make the record are to other blocks: those to these were waited for.
+            // make the record are to other blocks: those to these were waited for. A move has no target before there is a
+            // record.
             return Some(Obstacle::End(ReplyOutcome::Done { data: Payload::default() }));
         }
         let regions = Regions::touched_by(operation.blocks);
@@ -110,8 +111,16 @@ impl Extent {
         if keeps_identity && identity.is_some() && !reign.forget_for(&floors, identity).1 {
             return Some(Obstacle::Until(core.now + IDENTITY_WAIT));
         }
-        // Blocks that are given back need no space, at either copy.
-        if !mirrored.is_empty() && !absent && !reserved { Some(Obstacle::Reserve) } else { None }
+        if mirrored.is_empty() {
+            return None;
+        }
+        if absent {
+            // Blocks that are given back need no space, at either copy. But a write that set space aside before, and is
+            // not sequenced yet, counts on what its regions have: it goes first.
+            let is_counted_on = regions.iter().any(|region| reign.set_aside[region.index()] > 0);
+            return is_counted_on.then(|| Obstacle::Until(core.now + IDENTITY_WAIT));
+        }
+        (!reserved).then_some(Obstacle::Reserve)
     }
 
     /// Space for a write to two copies is set aside, or there is none.

@@ -135,3 +135,52 @@ fn a_move_whose_record_finds_no_room_is_refused_and_others_go_on() {
     world.settle();
     assert_eq!(world.owner(5), 2);
 }
+
+/// The store sets nothing aside for a region that has its unit. Zeroing that came second must not give that unit back
+/// before the first has used it.
+#[test]
+fn zeroing_does_not_overtake_a_write_that_has_set_space_aside() {
+    let mut world = half_moved();
+    world.hold_stores.insert(1);
+    let write = world.write(1, u64::from(BLOCK), BLOCK, 9);
+    let zero = world.request(1, zero(0, u64::from(BLOCK)));
+    let mut written = Vec::new();
+    for _ in 0..1000 {
+        let first = world.servers[&1].store.queue.front();
+        if let Some((_, StoreOp::Write(write))) = first
+            && write.blocks.first < 16
+        {
+            written.push(write.blocks.first);
+        }
+        if written.len() == 2 {
+            break;
+        }
+        world.step_store(1);
+        world.pass_ms(1);
+    }
+    assert_eq!(written, [1, 0]);
+    world.hold_stores.clear();
+    world.settle();
+    assert!(matches!(world.outcome(1, write), Some(Ok(_))) && matches!(world.outcome(1, zero), Some(Ok(_))));
+    assert_eq!((world.byte_at(1, 0, BLOCK), world.byte_at(1, u64::from(BLOCK), BLOCK)), (0, 9));
+}
+
+/// A move that is being prepared has no target yet, and asks the store for a record that there may be no room for.
+#[test]
+fn zeroing_of_what_was_never_written_waits_for_no_move() {
+    let mut world = World::new(2);
+    world.hold_stores.insert(1);
+    world.servers.get_mut(&1).unwrap().store.refuse_records = 1;
+    world.start_move(1, 5, 2);
+    let id = world.request(1, zero(5 << 22, u64::from(EXTENT_BYTES)));
+    world.settle();
+    while !matches!(world.servers[&1].store.queue.front(), Some((_, StoreOp::Accept { .. }))) {
+        world.step_store(1);
+        world.settle();
+    }
+    assert!(matches!(world.outcome(1, id), Some(Ok(_))), "{:?}", world.outcome(1, id));
+    world.hold_stores.clear();
+    world.settle();
+    assert!(world.engine(1).core.moving.is_empty());
+    assert!(!world.servers[&1].store.records.contains_key(&world.extent(5)));
+}

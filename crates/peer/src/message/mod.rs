@@ -1,7 +1,7 @@
 //! The messages. Each is encoded with postcard, without its bulk data, which travels behind it as the frame's payload.
 //!
 //! The position of a variant in [`Message`] and in the enums below it is part of the wire format: new ones go to the
-//! end, and [`crate::WIRE_VERSION`] is raised with every change.
+//! end, and from the first release on [`crate::WIRE_VERSION`] is raised with every change.
 
 mod inventory;
 mod lease;
