@@ -172,12 +172,12 @@ fn zeroing_of_what_was_never_written_waits_for_no_move() {
     world.hold_stores.insert(1);
     world.servers.get_mut(&1).unwrap().store.refuse_records = 1;
     world.start_move(1, 5, 2);
-    let id = world.request(1, zero(5 << 22, u64::from(EXTENT_BYTES)));
-    world.settle();
     while !matches!(world.servers[&1].store.queue.front(), Some((_, StoreOp::Accept { .. }))) {
         world.step_store(1);
         world.settle();
     }
+    let id = world.request(1, zero(5 << 22, u64::from(EXTENT_BYTES)));
+    world.settle();
     assert!(matches!(world.outcome(1, id), Some(Ok(_))), "{:?}", world.outcome(1, id));
     world.hold_stores.clear();
     world.settle();
