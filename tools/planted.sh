@@ -55,6 +55,8 @@ for name in "${names[@]}"; do
         missed=$((missed + 1))
     else
         # Not all seeds need end: a planted bug may keep one busy for ever while another has failed long ago.
+        # The log is emptied here: the last bug's must not be read before this run has begun.
+        : >run.log
         "$CARGO_TARGET_DIR/release/evenkeel-sim" --seeds "$SEEDS" >run.log 2>/dev/null &
         run=$!
         end=$((SECONDS + SECONDS_MAX))
