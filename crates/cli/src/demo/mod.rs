@@ -50,8 +50,8 @@ pub(crate) struct Flags {
     /// Do not balance: the load must stay uneven.
     #[arg(long)]
     no_balance: bool,
-    /// Seconds of load in all, at most [default: 143].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(30..=86_400))]
+    /// Seconds of load in all, at most [default: 143]. With less than 80 what waited before would be in the way after.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(80..=86_400))]
     seconds: Option<u64>,
     /// What the servers log on stderr: error, warn, info, debug, trace, or a list.
     #[arg(long, env = "EVENKEEL_LOG", value_name = "LEVEL", default_value = "error")]

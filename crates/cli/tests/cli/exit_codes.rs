@@ -51,6 +51,7 @@ fn a_wrong_command_line_is_2_and_one_line_with_the_value() {
         ("bench --op read --target iscsi://h/a/0 --size 1KiB", "1KiB"),
         ("bench --op read --target iscsi://h/a/0 --depth 0", "0"),
         ("bench --op read --target iscsi://h/a/0 --seconds 0", "--seconds 0"),
+        ("demo --seconds 79", "79 is not in 80..=86400"),
     ] {
         let run = run(line);
         assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{line}: {run:?}");
