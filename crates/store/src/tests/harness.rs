@@ -1,6 +1,11 @@
 //! A store on a simulated disk, driven step by step.
 
-use crate::{Disk, DiskIo, FormatOptions, IoKind, OpenOptions, OpenReport, SimDisk, Store, StoreFault};
+use crate::journal::record::{Header, RECORD_MAGIC};
+use crate::layout::JOURNAL_OFFSET;
+use crate::{
+    CheckDepth, Disk, DiskIo, FindingKind, FormatOptions, IoKind, OpenOptions, OpenReport, SimDisk, Store,
+    StoreFault, check,
+};
 use evenkeel_types::geometry::BLOCK_BYTES;
 use evenkeel_types::store_op::{
     Content, ExtentDescription, IdentityChange, StoreError, StoreOp, StoreOutcome, StoreReply, StoreTicket,
@@ -232,7 +237,7 @@ pub(super) fn block_write(
 /// Whether a request is a journal record.
 pub(super) fn is_journal(io: &DiskIo) -> bool {
     matches!(&io.kind, IoKind::Write { offset, durable: true, pieces }
-        if *offset >= crate::layout::JOURNAL_OFFSET && pieces[0][..8] == crate::journal::record::RECORD_MAGIC)
+        if *offset >= JOURNAL_OFFSET && pieces[0][..8] == RECORD_MAGIC)
 }
 
 /// Where the disk has a block of an extent, found by its content.
@@ -245,4 +250,48 @@ pub(super) fn find_block(disk: &SimDisk, content: &[u8]) -> Vec<u64> {
             buf[..] == *content
         })
         .collect()
+}
+
+pub(super) fn kinds(disk: &SimDisk) -> Vec<FindingKind> {
+    let report = check(disk, Some((GROUP, SERVER)), CheckDepth::Data);
+    assert!(report.findings.iter().all(|finding| !finding.line.contains('\n')));
+    report.findings.iter().map(|finding| finding.kind).collect()
+}
+
+/// Positions of all journal records on the disk, in the order of their sequences.
+pub(super) fn records(disk: &SimDisk) -> Vec<(u64, Header)> {
+    let mut buf = AlignedBuf::zeroed(4096);
+    let mut found = Vec::new();
+    for offset in (JOURNAL_OFFSET..JOURNAL_OFFSET + MIB).step_by(4096) {
+        disk.read_at(offset, &mut buf).unwrap();
+        if buf[..8] == RECORD_MAGIC {
+            found.push((offset, Header::peek(&buf).unwrap()));
+        }
+    }
+    found.sort_by_key(|(_, header)| header.sequence);
+    found
+}
+
+pub(super) fn block_at(disk: &SimDisk, offset: u64) -> Vec<u8> {
+    let mut buf = AlignedBuf::zeroed(4096);
+    disk.read_at(offset, &mut buf).unwrap();
+    buf.to_vec()
+}
+
+pub(super) fn put(disk: &mut SimDisk, offset: u64, bytes: &[u8]) {
+    disk.write_at(offset, &AlignedBuf::copy_of(bytes)).unwrap();
+    disk.flush().unwrap();
+}
+
+pub(super) fn open_fault(disk: &SimDisk) -> StoreFault {
+    Harness::open(disk.clone()).err().expect("the store must be refused")
+}
+
+/// A store with three single-block writes in its journal, each its own record, and none of them in place.
+pub(super) fn three_records() -> Harness {
+    let mut h = Harness::new(64 * MIB);
+    for block in 0..3 {
+        h.write(extent(0), blocks(block, 1), pattern(10 + block as u8, 1)).unwrap();
+    }
+    h
 }

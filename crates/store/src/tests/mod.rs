@@ -1,5 +1,6 @@
 //! The store as a whole, over a simulated disk.
 
+mod damage;
 mod disk_errors;
 mod harness;
 mod late_reads;
