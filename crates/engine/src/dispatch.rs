@@ -206,11 +206,7 @@ impl Engine {
             request.identity.is_none_or(|id| id.gateway == from && id.incarnation == peer.incarnation);
         let identified = request.identity.is_some() == request.op.is_write();
         let doubled = self.core.remote.contains_key(&(from, number));
-        // The gateway has given a write below its floor up, or has its answer: this one comes late.
-        let none = BTreeMap::new();
-        let of_extent = self.extents.get(&request.extent).map_or(&none, |extent| &extent.floors);
-        let floor = Floors { of_extent, of_all: &self.core.floors }.of(from);
-        let late = request.identity.is_some_and(|id| floor.is_some_and(|floor| id.is_below(floor)));
+        let late = request.identity.is_some_and(|identity| self.is_late(request.extent, identity));
         if fenced || !is_own || !identified || doubled || late || request.hops > HOPS_MAX {
             self.core.counters.stale_refusals += 1;
             self.core.send(from, Message::Reply(Reply { number, outcome: ReplyOutcome::Busy }));
@@ -218,8 +214,9 @@ impl Engine {
         }
         self.core.raise_floor(from, peer.incarnation, request.oldest_of_all);
         let extent = request.extent;
-        let floor = WriteId { gateway: from, incarnation: peer.incarnation, number: request.oldest_open };
-        self.extent_mut(extent).raise_floor(floor);
+        if let Some(identity) = request.identity {
+            self.extent_mut(extent).raise_floor(WriteId { number: request.oldest_open, ..identity });
+        }
         // The age says how old the proof was when the request was queued at its gateway. That was after the gateway
         // had answered the heartbeat whose answer came before the request, and so after that heartbeat was sent here,
         // however long the request was on its way.
@@ -240,6 +237,14 @@ impl Engine {
         self.core.counters.remote_operations += 1;
         self.core.out.push_back(Output::Arrived(arrival));
         self.admit(extent, key);
+    }
+
+    /// Whether a write is below its gateway's floor: the gateway has given it up, or has its answer.
+    fn is_late(&self, extent: ExtentId, identity: WriteId) -> bool {
+        let none = BTreeMap::new();
+        let of_extent = self.extents.get(&extent).map_or(&none, |extent| &extent.floors);
+        let floor = Floors { of_extent, of_all: &self.core.floors }.of(identity.gateway);
+        floor.is_some_and(|floor| identity.is_below(floor))
     }
 
     fn handle_remote_cancel(&mut self, from: ServerId, number: u64) {

@@ -120,13 +120,15 @@ impl Engine {
         let piece = &mut request.pieces[usize::from(number)];
         let origin = Origin::Local { id, piece: number };
         let operation = arrived(origin, piece.extent, epoch, piece.op.clone(), piece.identity, proof_at);
-        let extent = piece.extent;
+        let (extent, is_write) = (piece.extent, piece.op.is_write());
         let arrival = first.then(|| owner_load(extent, &piece.op, false));
         let key = self.core.operations.insert(operation);
         piece.state = PieceState::Local(key);
         self.core.out.extend(arrival.map(Output::Arrived));
         self.core.counters.local_operations += 1;
-        self.raise_own_floor(extent);
+        if is_write {
+            self.raise_own_floor(extent);
+        }
         self.admit(extent, key);
     }
 

@@ -3,8 +3,10 @@
 //! Identities are kept in the extent's record, together with the write, as long as the gateway may retry it: each
 //! request carries the lowest number of a write to the extent that it may. A record has room for a bounded number; a
 //! write waits rather than have one forgotten that may be retried. The number is the extent's own: a write to another
-//! extent may stay open for long, because its owner is slow or away, and nothing here has to wait for that. A write of this very server's front end needs no identity while there is one
-//! copy: whoever would retry it hears the store's answer, or dies with it.
+//! extent may stay open for long, because its owner is slow or away, and nothing here has to wait for that.
+//!
+//! A write of this very server's front end needs no identity while there is one copy: whoever would retry it hears the
+//! store's answer, or dies with it.
 
 use super::Reign;
 use crate::core::Core;
@@ -81,9 +83,11 @@ impl Reign {
         let own = writer.and_then(|writer| floors.of(writer.gateway));
         let mut best = own.map(|floor| (below(floor), floor));
         if self.remembered.len() >= IDENTITIES_PER_EXTENT_MAX / 2 {
-            let mut gateways: Vec<ServerId> = self.remembered.keys().map(|id| id.gateway).collect();
-            gateways.dedup();
-            for floor in gateways.into_iter().filter_map(|gateway| floors.of(gateway)) {
+            // Identities are in the order of their gateways.
+            let mut last = None;
+            let gateways = self.remembered.keys().map(|id| id.gateway);
+            let gateways = gateways.filter(|gateway| last.replace(*gateway) != Some(*gateway));
+            for floor in gateways.filter_map(|gateway| floors.of(gateway)) {
                 let count = below(floor);
                 if best.is_none_or(|(most, _)| count > most) {
                     best = Some((count, floor));

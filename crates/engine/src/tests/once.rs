@@ -215,6 +215,21 @@ fn more_open_writes_than_a_record_remembers_go_on() {
     assert!(world.engine(1).counters().remote_operations >= u64::from(ALL));
 }
 
+/// Writes through server 2 to the first extent, one after the other: none waits, and hardly any is remembered.
+fn many_writes_end_and_are_forgotten(world: &mut World) {
+    for round in 0..200u64 {
+        let write = world.write(2, round % 8 * u64::from(BLOCK), BLOCK, round as u8);
+        world.settle();
+        assert!(
+            matches!(world.outcome(2, write), Some(Ok(_))),
+            "write {round}: {:?}",
+            world.outcome(2, write)
+        );
+    }
+    let record = &world.servers[&1].store.records[&world.extent(0)];
+    assert!(record.identities.len() <= 8, "{} identities", record.identities.len());
+}
+
 /// A write to an extent whose owner is away stays open for long. It is no reason to remember writes to other extents:
 /// their records would be full of them, and everything more to these extents would wait.
 #[test]
@@ -225,18 +240,8 @@ fn an_owner_that_is_away_slows_no_writes_to_extents_of_others() {
     assert_eq!(world.owner(1), 3);
     world.crash(3);
     let parked = world.write(2, 1 << 22, BLOCK, 1);
-    for round in 0..200u64 {
-        let write = world.write(2, round % 8 * u64::from(BLOCK), BLOCK, round as u8);
-        world.settle();
-        assert!(
-            matches!(world.outcome(2, write), Some(Ok(_))),
-            "write {round}: {:?}",
-            world.outcome(2, write)
-        );
-    }
+    many_writes_end_and_are_forgotten(&mut world);
     assert!(world.is_open(2, parked));
-    let record = &world.servers[&1].store.records[&world.extent(0)];
-    assert!(record.identities.len() <= 8, "{} identities", record.identities.len());
 }
 
 /// The same for a write that has reached its owner, whose disk is slow: it may be sent again, so its number stays.
@@ -247,17 +252,7 @@ fn a_slow_owner_slows_no_writes_to_extents_of_others() {
     world.settle();
     world.hold_stores.insert(3);
     let slow = world.write(2, 1 << 22, BLOCK, 1);
-    for round in 0..200u64 {
-        let write = world.write(2, round % 8 * u64::from(BLOCK), BLOCK, round as u8);
-        world.settle();
-        assert!(
-            matches!(world.outcome(2, write), Some(Ok(_))),
-            "write {round}: {:?}",
-            world.outcome(2, write)
-        );
-    }
-    let record = &world.servers[&1].store.records[&world.extent(0)];
-    assert!(record.identities.len() <= 8, "{} identities", record.identities.len());
+    many_writes_end_and_are_forgotten(&mut world);
     // Many at once, and then none: what has ended is told without another write.
     let ids: Vec<u64> = (0..96u64).map(|n| world.write(2, n * 4096, BLOCK, 1)).collect();
     world.pass_ms(2_000);
