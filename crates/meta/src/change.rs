@@ -5,6 +5,7 @@
 //! keys, so that its answer says what changed. Nothing here is retried: the caller applies what the watch brings and
 //! decides again.
 
+mod certificate;
 mod lead;
 mod moves;
 mod server;
@@ -12,6 +13,9 @@ mod server;
 mod tests;
 mod volume;
 
+pub use certificate::{
+    create_join_token, forget_join_tokens, record_certificate, redeem_join_token, revoke_certificates,
+};
 pub use lead::{announce, campaign, resign};
 pub use moves::{
     ClearOutcome, PrepareMove, annotate_move, clear_intent, clear_outcome, prepare_move, propose_move,
@@ -151,6 +155,17 @@ pub enum ChangeError {
         to: ServerId,
         /// What is wrong.
         why: &'static str,
+    },
+    /// The token was used, or its time is over, or it never was one.
+    #[snafu(display(
+        "the join token is not good, or not any more: make another with 'evenkeel group token'"
+    ))]
+    NoJoinToken,
+    /// A token for nobody, for too many, or for one twice.
+    #[snafu(display("a join token for {servers:?}: name 1 to 64 servers, each once"))]
+    ServersOfToken {
+        /// For whom.
+        servers: Vec<String>,
     },
     /// There is no move under way.
     #[snafu(display("extent {extent} has no move under way"))]

@@ -20,8 +20,11 @@
 //! | `lead/<role>` | [`LeadRecord`] with a lease | elections |
 //! | `counter/<what>` | the next number that was never used | whatever takes ids |
 //! | `move/<move>` | [`MoveRecord`]: a move and its reason, for people | moves |
+//! | `certificate/<fingerprint>` | [`CertificateRecord`]: whose it is, and whether it is revoked | starts, joins, revocation |
+//! | `token/<hash>` | [`JoinTokenRecord`]: lets a machine join, once | whoever makes it; gone when used |
 
 mod access;
+mod certificate;
 mod counter;
 mod format;
 mod keys;
@@ -34,6 +37,7 @@ mod server;
 mod volume;
 
 pub use access::{ACCESS_INITIATORS_MAX, AccessRecord, INITIATOR_NAME_BYTES_MAX};
+pub use certificate::{CertificateRecord, Fingerprint, JOIN_SERVERS_MAX, JoinTokenRecord};
 pub use counter::{COUNTER_FIRST, decode_counter, encode_counter};
 pub use format::{FORMAT_VERSION, FormatRecord};
 pub use keys::{CounterName, Keyspace, ParsedKey, Role, RouteKey};

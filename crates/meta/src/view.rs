@@ -11,9 +11,9 @@ mod tests;
 
 use crate::directory::{Batch, Entry, Key, Revision, Snapshot};
 use crate::records::{
-    AccessRecord, CounterName, FORMAT_VERSION, FormatRecord, Keyspace, LeadRecord, LiveRecord, MemberRecord,
-    MoveId, MoveRecord, MoveState, ParsedKey, RecordError, Role, RouteEntry, RouteKey, ServerRecord,
-    TombstoneRecord, VolumeRecord, decode_counter, decode_json,
+    AccessRecord, CertificateRecord, CounterName, FORMAT_VERSION, Fingerprint, FormatRecord, JoinTokenRecord,
+    Keyspace, LeadRecord, LiveRecord, MemberRecord, MoveId, MoveRecord, MoveState, ParsedKey, RecordError,
+    Role, RouteEntry, RouteKey, ServerRecord, TombstoneRecord, VolumeRecord, decode_counter, decode_json,
 };
 use evenkeel_types::{ExtentId, ServerId, VolumeId};
 use placement::Placement;
@@ -48,6 +48,8 @@ pub struct View {
     counters: BTreeMap<CounterName, Kept<u64>>,
     /// All moves on record; with their records only those under way, which are few.
     moves: BTreeMap<MoveId, Option<MoveRecord>>,
+    certificates: BTreeMap<Fingerprint, Kept<CertificateRecord>>,
+    join_tokens: BTreeMap<Fingerprint, Kept<JoinTokenRecord>>,
     problems: BTreeMap<Key, String>,
 }
 
@@ -134,6 +136,8 @@ impl View {
             leads: BTreeMap::new(),
             counters: BTreeMap::new(),
             moves: BTreeMap::new(),
+            certificates: BTreeMap::new(),
+            join_tokens: BTreeMap::new(),
             problems: BTreeMap::new(),
         };
         let mut changes = Changes::default();
@@ -205,6 +209,8 @@ impl View {
                 changes.moves.insert(id);
                 self.change_move(id, entry)
             }
+            ParsedKey::Certificate(certificate) => keep_json(&mut self.certificates, certificate, entry),
+            ParsedKey::JoinToken(token) => keep_json(&mut self.join_tokens, token, entry),
             ParsedKey::Unknown => Ok(()),
         };
         match changed {

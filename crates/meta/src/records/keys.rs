@@ -1,5 +1,6 @@
 //! The keys of a group.
 
+use super::certificate::Fingerprint;
 use super::moves::MoveId;
 use super::names::{NameError, check_group_name, check_volume_name};
 use crate::directory::Key;
@@ -65,6 +66,10 @@ pub enum ParsedKey<'a> {
     Counter(CounterName),
     /// `move/<move>`.
     Move(MoveId),
+    /// `certificate/<fingerprint>`.
+    Certificate(Fingerprint),
+    /// `token/<hash>`.
+    JoinToken(Fingerprint),
     /// Anything else.
     Unknown,
 }
@@ -190,6 +195,18 @@ impl Keyspace {
         self.key(format_args!("move/{:016x}", id.0))
     }
 
+    /// `certificate/<fingerprint>`.
+    #[must_use]
+    pub fn certificate(&self, certificate: Fingerprint) -> Key {
+        self.key(format_args!("certificate/{certificate}"))
+    }
+
+    /// `token/<hash>`.
+    #[must_use]
+    pub fn join_token(&self, token: Fingerprint) -> Key {
+        self.key(format_args!("token/{token}"))
+    }
+
     /// What the keys of all move records begin with.
     #[must_use]
     pub fn moves(&self) -> String {
@@ -226,6 +243,8 @@ fn parse_kind<'a>(kind: &str, rest: &'a str) -> Option<ParsedKey<'a>> {
         "lead" => ParsedKey::Lead(named(&Role::ALL, rest)?),
         "counter" => ParsedKey::Counter(named(&CounterName::ALL, rest)?),
         "move" => ParsedKey::Move(MoveId(hex64(rest)?)),
+        "certificate" => ParsedKey::Certificate(Fingerprint::parse(rest)?),
+        "token" => ParsedKey::JoinToken(Fingerprint::parse(rest)?),
         "route" => {
             let (volume, at) = rest.split_once('/')?;
             let at = match at.split_at_checked(1)? {
@@ -285,6 +304,8 @@ mod tests {
             (keys.lead(Role::Planner), ParsedKey::Lead(Role::Planner)),
             (keys.counter(CounterName::Volume), ParsedKey::Counter(CounterName::Volume)),
             (keys.moved(MoveId(7)), ParsedKey::Move(MoveId(7))),
+            (keys.certificate(Fingerprint([0xa7; 32])), ParsedKey::Certificate(Fingerprint([0xa7; 32]))),
+            (keys.join_token(Fingerprint([0xa8; 32])), ParsedKey::JoinToken(Fingerprint([0xa8; 32]))),
             (format!("{}r00000010", keys.routes(volume)).into(), ParsedKey::Route(volume, RouteKey::Run(16))),
         ];
         for (key, parsed) in &pairs {

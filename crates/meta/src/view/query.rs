@@ -4,8 +4,9 @@ use super::{Kept, View, VolumeState};
 use crate::directory::{Key, Revision};
 use crate::place::{Place, PlaceError, PlacedServer};
 use crate::records::{
-    AccessRecord, COUNTER_FIRST, CounterName, FormatRecord, Keyspace, LeadRecord, LiveRecord, MemberRecord,
-    MoveId, MoveRecord, REPLICAS_MAX, Role, RouteEntry, ServerRecord, TombstoneRecord, VolumeRecord,
+    AccessRecord, COUNTER_FIRST, CertificateRecord, CounterName, Fingerprint, FormatRecord, JoinTokenRecord,
+    Keyspace, LeadRecord, LiveRecord, MemberRecord, MoveId, MoveRecord, REPLICAS_MAX, Role, RouteEntry,
+    ServerRecord, TombstoneRecord, VolumeRecord,
 };
 use crate::route::{Route, epoch_of, replica_sets};
 use evenkeel_types::geometry::EXTENTS_PER_RUN;
@@ -153,6 +154,33 @@ impl View {
     /// The records of all moves that are under way.
     pub fn moves_under_way(&self) -> impl Iterator<Item = (MoveId, &MoveRecord)> {
         self.moves.iter().filter_map(|(id, record)| Some((*id, record.as_ref()?)))
+    }
+
+    /// The record of a certificate.
+    #[must_use]
+    pub fn certificate(&self, certificate: Fingerprint) -> Option<&Kept<CertificateRecord>> {
+        self.certificates.get(&certificate)
+    }
+
+    /// All certificates on record.
+    pub fn certificates(&self) -> impl Iterator<Item = (Fingerprint, &Kept<CertificateRecord>)> {
+        self.certificates.iter().map(|(certificate, kept)| (*certificate, kept))
+    }
+
+    /// The certificates that nobody believes any more.
+    pub fn revoked_certificates(&self) -> impl Iterator<Item = Fingerprint> {
+        self.certificates().filter(|(_, kept)| kept.record.revoked_unix_ms.is_some()).map(|(id, _)| id)
+    }
+
+    /// A join token, by its hash, if its time is not over.
+    #[must_use]
+    pub fn join_token(&self, token: Fingerprint, now_unix_ms: u64) -> Option<&Kept<JoinTokenRecord>> {
+        self.join_tokens.get(&token).filter(|kept| now_unix_ms < kept.record.expires_unix_ms)
+    }
+
+    /// All join tokens on record, by their hashes.
+    pub fn join_tokens(&self) -> impl Iterator<Item = (Fingerprint, &Kept<JoinTokenRecord>)> {
+        self.join_tokens.iter().map(|(token, kept)| (*token, kept))
     }
 
     /// Records that cannot be read, each with what is wrong. Routes that depend on one are not answered.
