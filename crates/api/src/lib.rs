@@ -4,6 +4,7 @@
 //! milliseconds since the Unix epoch unless a field's name says otherwise, servers are named (`s1`), extents are
 //! numbered from the start of their volume.
 
+mod certificate;
 mod error;
 mod load;
 mod moves;
@@ -14,6 +15,7 @@ mod size;
 mod version;
 mod volume;
 
+pub use certificate::{CertificateRow, CertificatesTable, CreateJoinToken, JoinToken, RevokeCertificates};
 pub use error::ApiError;
 pub use load::{Balancing, LoadTable, ResourceLoad, ServerLoadRow};
 pub use moves::{MoveRequest, MoveRow, MoveState, MovesTable};

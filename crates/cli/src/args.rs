@@ -1,11 +1,12 @@
 //! The command line.
 
 use crate::commands::{
-    bench, check, completions, explain, load, move_extent, moves, route, serve, server, session, version,
-    volume, wait,
+    bench, check, completions, explain, group, load, move_extent, moves, route, serve, server, session,
+    version, volume, wait,
 };
 use crate::output::Format;
 use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
 
 /// A self-balancing SAN.
 #[derive(Parser, Debug)]
@@ -17,6 +18,11 @@ pub(crate) struct Cli {
     /// Address of the admin API [env: EVENKEEL_API=] [default: http://127.0.0.1:8260].
     #[arg(long = "api", id = "api_in_front", value_name = "URL")]
     pub(crate) api: Option<String>,
+
+    /// File with the token of the admin API [env: EVENKEEL_TOKEN_FILE=, or the token itself: EVENKEEL_TOKEN=]
+    /// [default: tls/api-token in EVENKEEL_DATA or in /var/lib/evenkeel, if it can be read].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
 
     /// How to show the answer.
     #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
@@ -44,6 +50,9 @@ pub(crate) enum Command {
     Demo(crate::demo::Flags),
     /// Wait until the group serves.
     Wait(Asking<wait::Flags>),
+    /// Begin a group of several machines, and let others in.
+    #[command(subcommand)]
+    Group(group::Command),
     /// Create, list, show and delete volumes.
     #[command(subcommand)]
     Volume(volume::Command),

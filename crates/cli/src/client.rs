@@ -4,14 +4,22 @@ use crate::failure::{Exit, Failure};
 use evenkeel_api::ApiError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+use ureq::http::header::{AUTHORIZATION, HeaderValue};
 use ureq::http::{Response, StatusCode, Uri};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, RequestBuilder};
 
 /// Where the API is unless `--api` or the environment says otherwise.
 pub(crate) const DEFAULT_API: &str = "http://127.0.0.1:8260";
 /// The environment variable that says where the API is.
 pub(crate) const API_VARIABLE: &str = "EVENKEEL_API";
+/// The environment variable with the token of the API.
+const TOKEN_VARIABLE: &str = "EVENKEEL_TOKEN";
+/// The environment variable that names the file with the token.
+const TOKEN_FILE_VARIABLE: &str = "EVENKEEL_TOKEN_FILE";
+/// The environment variable that names the data folder of a process on this machine, and what it is otherwise.
+const DATA: (&str, &str) = ("EVENKEEL_DATA", "/var/lib/evenkeel");
 /// Longest time to get a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest time for a request from its start to the last byte of its answer.
@@ -23,11 +31,29 @@ const ANSWER_BYTES_MAX: u64 = 256 << 20;
 pub(crate) struct Client {
     agent: Agent,
     base: String,
+    /// The `Authorization` header, if there is a token.
+    authorization: Option<HeaderValue>,
+}
+
+/// The token to show: from the named file, from the environment, or from the data folder of this machine, in this order.
+/// What was not named need not be there: many groups have no token, and root alone reads the file of those that do.
+pub(crate) fn token(file: Option<&Path>) -> Result<Option<String>, Failure> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let named = file.map(Path::to_owned).or_else(|| variable(TOKEN_FILE_VARIABLE).map(PathBuf::from));
+    if let Some(path) = named {
+        let token = evenkeel_server::read_api_token(&path);
+        return token.map(Some).map_err(|e| Failure::new(Exit::Usage, format_args!("token file {e}")));
+    }
+    if let Some(token) = variable(TOKEN_VARIABLE) {
+        return Ok(Some(token.to_string_lossy().into_owned()));
+    }
+    let data = variable(DATA.0).map_or_else(|| PathBuf::from(DATA.1), PathBuf::from);
+    Ok(evenkeel_server::read_api_token(&data.join("tls/api-token")).ok())
 }
 
 impl Client {
-    /// A client of the API at `url`: `http://HOST:PORT`, or `HOST:PORT`. Nothing is connected yet.
-    pub(crate) fn new(url: &str) -> Result<Self, Failure> {
+    /// A client of the API at `url`: `http://HOST:PORT`, or `HOST:PORT`, that shows a token. Nothing is connected yet.
+    pub(crate) fn new(url: &str, token: Option<&str>) -> Result<Self, Failure> {
         let base = match url.split_once("://") {
             None => format!("http://{url}"),
             Some(("http", _)) => url.to_owned(),
@@ -53,7 +79,17 @@ impl Client {
             // The API is on this machine or beside it; a proxy for the internet has no business with it.
             .proxy(None)
             .build();
-        Ok(Self { agent: agent.into(), base })
+        let authorization = match token {
+            None => None,
+            Some(token) => {
+                let mut value = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
+                    Failure::new(Exit::Usage, "API token: it has characters that no token has")
+                })?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+        };
+        Ok(Self { agent: agent.into(), base, authorization })
     }
 
     /// The address of the API, for lines to people.
@@ -69,7 +105,7 @@ impl Client {
     /// `GET path`, with less time than usual for all of it.
     pub(crate) fn get_within<T: DeserializeOwned>(&self, path: &str, limit: Duration) -> Result<T, Failure> {
         let request = self.agent.get(self.url(path)).config().timeout_global(Some(limit)).build();
-        self.object(path, request.call())
+        self.object(path, self.authorized(request).call())
     }
 
     /// `POST path` with an object as body.
@@ -77,7 +113,7 @@ impl Client {
         let body = serde_json::to_vec(body)
             .map_err(|error| Failure::failed(format_args!("cannot write the request as JSON: {error}")))?;
         let request = self.agent.post(self.url(path)).header("content-type", "application/json");
-        self.object(path, request.send(&body))
+        self.object(path, self.authorized(request).send(&body))
     }
 
     /// `PUT path` with an object as body.
@@ -85,12 +121,19 @@ impl Client {
         let body = serde_json::to_vec(body)
             .map_err(|error| Failure::failed(format_args!("cannot write the request as JSON: {error}")))?;
         let request = self.agent.put(self.url(path)).header("content-type", "application/json");
-        self.object(path, request.send(&body))
+        self.object(path, self.authorized(request).send(&body))
     }
 
     /// `DELETE path`.
     pub(crate) fn delete(&self, path: &str) -> Result<(), Failure> {
-        self.body(path, self.agent.delete(self.url(path)).call()).map(drop)
+        self.body(path, self.authorized(self.agent.delete(self.url(path))).call()).map(drop)
+    }
+
+    fn authorized<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.authorization {
+            Some(value) => request.header(AUTHORIZATION, value),
+            None => request,
+        }
     }
 
     fn url(&self, path: &str) -> String {
@@ -197,10 +240,16 @@ mod tests {
 
     #[test]
     fn an_address_without_a_scheme_is_http_and_other_schemes_are_refused() {
-        assert_eq!(Client::new("127.0.0.1:8260").unwrap().base(), "http://127.0.0.1:8260");
-        assert_eq!(Client::new("http://h:1/").unwrap().base(), "http://h:1");
+        assert_eq!(Client::new("127.0.0.1:8260", None).unwrap().base(), "http://127.0.0.1:8260");
+        assert_eq!(Client::new("http://h:1/", Some("x")).unwrap().base(), "http://h:1");
         for url in ["https://h:1", "ftp://h", "", "http://", "http://h:1/?x=1", "a b"] {
-            assert_eq!(Client::new(url).err().map(|failure| failure.exit), Some(Exit::Usage), "{url}");
+            assert_eq!(Client::new(url, None).err().map(|failure| failure.exit), Some(Exit::Usage), "{url}");
         }
+    }
+
+    #[test]
+    fn a_token_that_no_header_can_carry_is_refused() {
+        let wrong = Client::new("h:1", Some("a\nb")).err().unwrap();
+        assert_eq!(wrong.exit, Exit::Usage);
     }
 }

@@ -1,6 +1,7 @@
 //! What a process is told: one TOML file, each key also a flag of `evenkeel serve`. Unknown keys are refused.
 
 use crate::error::{ServeError, error};
+use crate::security::{authority, files};
 use evenkeel_api::{parse_size, show_size};
 use evenkeel_store::{JOURNAL_BYTES_MAX, JOURNAL_BYTES_MIN};
 use evenkeel_types::geometry::REGION_BYTES;
@@ -12,6 +13,29 @@ use std::path::{Path, PathBuf};
 pub const SERVERS_PER_PROCESS_MAX: usize = 16;
 /// Smallest store, in bytes.
 pub const STORE_BYTES_MIN: u64 = 256 << 20;
+
+/// Characters of a server's name at most.
+pub const SERVER_NAME_CHARS_MAX: usize = 31;
+/// Characters of a group's name at most.
+pub const GROUP_NAME_CHARS_MAX: usize = 40;
+
+/// Whether a group can have this name.
+pub(crate) fn check_group_name(name: &str) -> Result<(), ServeError> {
+    check_word("group", name, GROUP_NAME_CHARS_MAX)
+}
+
+/// Whether a server can have this name.
+pub(crate) fn check_server_name(name: &str) -> Result<(), ServeError> {
+    check_word("server name", name, SERVER_NAME_CHARS_MAX)
+}
+
+fn check_word(what: &str, value: &str, max: usize) -> Result<(), ServeError> {
+    let ok = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if value.is_empty() || value.len() > max || !value.chars().all(ok) {
+        return Err(error(format!("{what} '{value}': use 1 to {max} of a-z, 0-9 and -")));
+    }
+    Ok(())
+}
 
 /// Configuration of one process: one or more servers of a group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,9 +49,16 @@ pub struct ServeConfig {
     pub iqn_prefix: String,
     /// The folder of the directory and, unless told otherwise, of the stores: `DIR/s1/store` and so on.
     pub data: PathBuf,
-    /// Address of the admin API. Loopback only: it has no tokens yet.
+    /// Address of the admin API. Without a token it is on loopback only.
     #[serde(default = "default_api")]
     pub api: SocketAddr,
+    /// The file with the tokens of the admin API; absent: `DIR/tls/api-token` if it exists, which `evenkeel group init`
+    /// makes.
+    #[serde(default)]
+    pub api_token: Option<PathBuf>,
+    /// Connections between servers.
+    #[serde(default)]
+    pub peer: PeerConfig,
     /// How disks are driven.
     #[serde(default)]
     pub disk: DiskConfig,
@@ -37,6 +68,27 @@ pub struct ServeConfig {
     /// The servers, one `[[server]]` each.
     #[serde(rename = "server")]
     pub servers: Vec<ServerConfig>,
+}
+
+/// Connections between servers. Where the group has an authority (`evenkeel group init`), both ends always show
+/// certificates, and nothing is carried out that was changed on the way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerConfig {
+    /// How what they say travels.
+    #[serde(default)]
+    pub data: PeerData,
+}
+
+/// How what servers say to each other travels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PeerData {
+    /// Encrypted, if one of the two ends wants it so.
+    #[default]
+    Encrypted,
+    /// Not encrypted, for a network of the storage's own, but protected against changes.
+    Plain,
 }
 
 /// How disks are driven.
@@ -263,6 +315,8 @@ impl ServeConfig {
             iqn_prefix: default_iqn_prefix(),
             data: data.to_owned(),
             api,
+            api_token: None,
+            peer: PeerConfig::default(),
             disk: DiskConfig::default(),
             balance: BalanceConfig::default(),
             servers: servers.collect(),
@@ -274,14 +328,7 @@ impl ServeConfig {
     /// # Errors
     /// One line with the offending key and value.
     pub fn validate(&self) -> Result<(), ServeError> {
-        let word = |what: &str, value: &str, max: usize| {
-            let ok = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-            if value.is_empty() || value.len() > max || !value.chars().all(ok) {
-                return Err(error(format!("{what} '{value}': use 1 to {max} of a-z, 0-9 and -")));
-            }
-            Ok(())
-        };
-        word("group", &self.group, 40)?;
+        check_group_name(&self.group)?;
         if !self.iqn_prefix.starts_with("iqn.")
             || self.iqn_prefix.len() > 96
             || self.iqn_prefix.contains(char::is_whitespace)
@@ -291,9 +338,10 @@ impl ServeConfig {
                 self.iqn_prefix
             )));
         }
-        if !self.api.ip().is_loopback() {
+        if !self.api.ip().is_loopback() && self.api_token_path().is_none() {
             return Err(error(format!(
-                "api '{}': must be a loopback address such as 127.0.0.1:8260, the API has no tokens yet",
+                "api '{}': must be a loopback address such as 127.0.0.1:8260, there is no token; 'evenkeel group init' \
+                 makes one, api_token names another file",
                 self.api
             )));
         }
@@ -318,9 +366,18 @@ impl ServeConfig {
         }
         let mut taken = vec![(self.api, "api".to_owned())];
         for (n, server) in self.servers.iter().enumerate() {
-            word("server name", &server.name, 31)?;
+            check_server_name(&server.name)?;
             if self.servers[..n].iter().any(|other| other.name == server.name) {
                 return Err(error(format!("server name '{}': given twice", server.name)));
+            }
+            if !server.peer.ip().is_loopback() && !self.has_authority() {
+                return Err(error(format!(
+                    "peer of {} '{}': other machines reach it, and there are no certificates in '{}'; make the group's \
+                     with 'evenkeel group init', or join it, or name an address of loopback",
+                    server.name,
+                    server.peer,
+                    self.secrets().display()
+                )));
             }
             for (address, what) in [(server.portal, "portal"), (server.peer, "peer")] {
                 if address.port() == 0 {
@@ -358,6 +415,25 @@ impl ServeConfig {
             }
         }
         Ok(())
+    }
+
+    /// The folder of the process's secrets.
+    #[must_use]
+    pub fn secrets(&self) -> PathBuf {
+        files::folder(&self.data)
+    }
+
+    /// Whether the servers show each other certificates.
+    #[must_use]
+    pub fn has_authority(&self) -> bool {
+        authority::certificate_path(&self.secrets()).exists()
+    }
+
+    /// The file with the tokens of the admin API, if it has any.
+    #[must_use]
+    pub fn api_token_path(&self) -> Option<PathBuf> {
+        let made = || Some(files::api_token(&self.data)).filter(|path| path.exists());
+        self.api_token.clone().or_else(made)
     }
 
     /// The folder of a server.
@@ -442,6 +518,8 @@ mod tests {
             ("data =", "balance = { server_weight = nan }\ndata =", "server_weight NaN"),
             ("[server.capacity]", "advertise_peer = \"0.0.0.0:7260\"\n[server.capacity]", "'0.0.0.0:7260'"),
             ("data =", "api = \"0.0.0.0:8260\"\ndata =", "loopback"),
+            ("127.0.0.1:7260", "10.0.0.11:7260", "evenkeel group init"),
+            ("data =", "peer.data = \"rot13\"\ndata =", "rot13"),
         ] {
             let error = load(&FILE.replace(from, to)).unwrap_err();
             assert!(error.contains(word) && !error.contains('\n'), "{error}");

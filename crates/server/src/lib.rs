@@ -5,6 +5,7 @@
 //! * [`process`]: starting and stopping the servers of a process; the admin API beside them (`http`).
 //! * `server`: one server, on a thread of its own: `server::core` connects engine, store, disk, peers and directory;
 //!   `server::portal` takes initiators, `server::peers` the other servers, `server::balancer` measures and decides.
+//! * `security`: who may talk to this process, and how it shows who it is.
 //! * `disk`: how reads and writes reach a file or block device.
 //! * `verify`: the stores against the directory.
 
@@ -21,6 +22,7 @@ mod offline;
 mod panics;
 mod probe;
 pub mod process;
+mod security;
 mod server;
 mod verify;
 
@@ -29,6 +31,8 @@ pub use config::ServeConfig;
 pub use error::ServeError;
 pub use offline::check;
 pub use process::{Running, serve, start};
+pub use security::found::{Founded, found, read_api_token};
+pub use security::join::{Joined, join};
 
 /// The versions of everything that can disagree.
 #[must_use]

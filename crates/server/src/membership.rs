@@ -2,8 +2,9 @@
 
 use crate::entropy::random_u64;
 use crate::error::{ServeError, error};
-use evenkeel_meta::change::{self, Actor};
-use evenkeel_meta::records::{FORMAT_VERSION, FormatRecord, ServerRecord};
+use crate::security::authority::Issued;
+use evenkeel_meta::change::{self, Actor, ChangeError};
+use evenkeel_meta::records::{FORMAT_VERSION, Fingerprint, FormatRecord, ServerRecord};
 use evenkeel_meta::{Directory, KeyRange, Keyspace, Txn, View};
 use evenkeel_types::{Incarnation, ServerId};
 
@@ -62,7 +63,7 @@ pub(crate) fn register(
     keys: &Keyspace,
     record: &ServerRecord,
 ) -> Result<ServerId, ServeError> {
-    let failed = |e: change::ChangeError| error(format!("server '{}': {e}", record.name));
+    let failed = |e: ChangeError| error(format!("server '{}': {e}", record.name));
     settle(directory, keys, |view| match view.server_named(&record.name) {
         None => {
             let (id, txn) = change::register_server(view, record).map_err(failed)?;
@@ -70,6 +71,38 @@ pub(crate) fn register(
         }
         Some(id) if view.server(id).is_some_and(|kept| kept.record == *record) => Ok((id, None)),
         Some(id) => Ok((id, Some(change::update_server(view, id, record).map_err(failed)?))),
+    })
+}
+
+/// Takes a join token, which is then gone, and records the certificates that `issue` makes for the servers that it names.
+pub(crate) fn redeem(
+    directory: &dyn Directory,
+    keys: &Keyspace,
+    token: Fingerprint,
+    now_unix_ms: u64,
+    issue: impl Fn(&[String]) -> Result<Vec<(String, Issued)>, ServeError>,
+) -> Result<Vec<(String, Issued)>, ServeError> {
+    let failed = |e: ChangeError| error(e.to_string());
+    settle(directory, keys, |view| {
+        let kept = view.join_token(token, now_unix_ms).ok_or_else(|| failed(ChangeError::NoJoinToken))?;
+        let issued = issue(&kept.record.servers)?;
+        let certificates: Vec<_> =
+            issued.iter().map(|(name, issued)| (issued.fingerprint, name.clone())).collect();
+        let txn = change::redeem_join_token(view, token, &certificates, now_unix_ms).map_err(failed)?;
+        Ok((issued, Some(txn)))
+    })
+}
+
+/// Records a server's certificate, if it is not on record.
+pub(crate) fn record_certificate(
+    directory: &dyn Directory,
+    keys: &Keyspace,
+    certificate: Fingerprint,
+    server: &str,
+    now_unix_ms: u64,
+) -> Result<(), ServeError> {
+    settle(directory, keys, |view| {
+        Ok(((), change::record_certificate(view, certificate, server, now_unix_ms)))
     })
 }
 

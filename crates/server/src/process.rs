@@ -4,13 +4,16 @@
 //! of routes and load, which only messages on its own sockets fill. Nothing but the handle of the directory is shared.
 
 use crate::ask::{ASKS_MAX, Ask, ServerHandle};
+use crate::clock::wall_ms;
 use crate::config::{ServeConfig, ServerConfig};
 use crate::disk::sync_folder;
 use crate::error::{ServeError, error};
-use crate::http::{self, Group};
+use crate::http::{self, Group, Guard};
 use crate::membership;
 use crate::names::TargetNames;
 use crate::panics;
+use crate::security::api_token::TokenFile;
+use crate::security::identity::Identity;
 use crate::server::{self, Launch, Launched};
 use evenkeel_meta::{Directory, EmbeddedDirectory, Keyspace};
 use std::net::{SocketAddr, TcpListener};
@@ -91,6 +94,10 @@ impl Signals {
 pub fn start(config: ServeConfig) -> Result<Running, ServeError> {
     config.validate()?;
     make_folder(&config.data)?;
+    let guard = match config.api_token_path() {
+        Some(path) => Some(Guard::new(TokenFile::open(path)?)),
+        None => None,
+    };
     let api = listen(config.api, "api")?;
     let mut sockets = Vec::new();
     for server in &config.servers {
@@ -98,6 +105,7 @@ pub fn start(config: ServeConfig) -> Result<Running, ServeError> {
         let peer = listen(server.peer, &format!("peer port of {}", server.name))?;
         sockets.push((portal, peer));
     }
+    let identities = identities(&config)?;
     let path = config.data.join("directory");
     let embedded = Arc::new(EmbeddedDirectory::open(&path).map_err(|e| error(e.to_string()))?);
     let ticker = tick_leases(Arc::clone(&embedded));
@@ -105,9 +113,13 @@ pub fn start(config: ServeConfig) -> Result<Running, ServeError> {
     let keys = Keyspace::new(&config.group).map_err(|e| error(e.to_string()))?;
     check_same_servers(&*directory, &keys, &config)?;
     let group_id = membership::begin_group(&*directory, &keys, &config.group)?;
+    for identity in identities.iter().flatten() {
+        let Identity { fingerprint, server, .. } = identity;
+        membership::record_certificate(&*directory, &keys, *fingerprint, server, wall_ms())?;
+    }
     let names = TargetNames::new(&config.iqn_prefix, &config.group);
     let mut launched = Vec::new();
-    for (server, (portal, peer)) in config.servers.iter().zip(sockets) {
+    for ((server, (portal, peer)), identity) in config.servers.iter().zip(sockets).zip(identities) {
         let (asks, asked) = mpsc::channel(ASKS_MAX);
         let stopped = Arc::new(OnceLock::new());
         let launch = Launch {
@@ -119,6 +131,7 @@ pub fn start(config: ServeConfig) -> Result<Running, ServeError> {
             names: names.clone(),
             portal,
             peer,
+            identity,
             asked,
             stopped: Arc::clone(&stopped),
         };
@@ -134,7 +147,10 @@ pub fn start(config: ServeConfig) -> Result<Running, ServeError> {
         threads.push(thread);
     }
     let group = Arc::new(Group { config, keys, names, directory, servers });
-    let api = serve_api(api, Arc::clone(&group))?;
+    if guard.is_none() {
+        tracing::info!("the admin API has no token: everybody on this machine may use it, nobody else");
+    }
+    let api = serve_api(api, Arc::clone(&group), guard)?;
     Ok(Running { group, threads, api: Some(api), ticker: Some(ticker) })
 }
 
@@ -186,7 +202,7 @@ fn small_runtime() -> Result<tokio::runtime::Runtime, ServeError> {
     built.map_err(|e| error(format!("cannot start a runtime: {e}")))
 }
 
-fn make_folder(data: &Path) -> Result<(), ServeError> {
+pub(crate) fn make_folder(data: &Path) -> Result<(), ServeError> {
     match std::fs::create_dir(data) {
         Ok(()) => sync_folder(data.parent().unwrap_or(Path::new("/")))
             .map_err(|e| error(format!("data folder '{}': cannot make it durable: {e}", data.display()))),
@@ -200,6 +216,16 @@ fn make_folder(data: &Path) -> Result<(), ServeError> {
             Err(error(format!("data folder '{}': {e}; {what_to_do}", data.display())))
         }
     }
+}
+
+/// What each server shows its peers, if the group has an authority.
+fn identities(config: &ServeConfig) -> Result<Vec<Option<Identity>>, ServeError> {
+    let has_authority = config.has_authority();
+    let identity = |server: &ServerConfig| {
+        let load = || Identity::load(&config.secrets(), &config.group, &server.name);
+        has_authority.then(load).transpose()
+    };
+    config.servers.iter().map(identity).collect()
 }
 
 fn listen(address: SocketAddr, what: &str) -> Result<TcpListener, ServeError> {
@@ -258,6 +284,7 @@ fn tick_leases(directory: Arc<EmbeddedDirectory>) -> (Arc<AtomicBool>, JoinHandl
 fn serve_api(
     listener: TcpListener,
     group: Arc<Group>,
+    guard: Option<Guard>,
 ) -> Result<(oneshot::Sender<()>, JoinHandle<()>), ServeError> {
     let runtime = small_runtime()?;
     let (end, ended) = oneshot::channel::<()>();
@@ -267,7 +294,8 @@ fn serve_api(
                 Ok(listener) => listener,
                 Err(e) => return tracing::error!("api: {e}"),
             };
-            let server = axum::serve(listener, http::router(group));
+            let router = http::router(group, guard).into_make_service_with_connect_info::<SocketAddr>();
+            let server = axum::serve(listener, router);
             tokio::select! {
                 result = server => if let Err(e) = result { tracing::error!("api: {e}") },
                 _ = ended => {}

@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod explain;
+pub(crate) mod group;
 pub(crate) mod load;
 pub(crate) mod move_extent;
 pub(crate) mod moves;
@@ -16,9 +17,10 @@ pub(crate) mod volume;
 pub(crate) mod wait;
 
 use crate::args::{ApiFlag, Cli, Command};
-use crate::client::{API_VARIABLE, Client, DEFAULT_API};
+use crate::client::{API_VARIABLE, Client, DEFAULT_API, token};
 use crate::failure::{Exit, Failure};
 use crate::output::Format;
+use std::path::PathBuf;
 
 /// What every command that asks the API is given.
 pub(crate) struct Context {
@@ -26,6 +28,8 @@ pub(crate) struct Context {
     pub(crate) format: Format,
     /// `--api` in front of the command.
     api_in_front: Option<String>,
+    /// `--token-file`.
+    token_file: Option<PathBuf>,
 }
 
 impl Context {
@@ -33,13 +37,14 @@ impl Context {
     pub(crate) fn client(&self, behind: &ApiFlag) -> Result<Client, Failure> {
         let flag = behind.api.clone().or_else(|| self.api_in_front.clone());
         let variable = || std::env::var(API_VARIABLE).ok().filter(|url| !url.is_empty());
-        Client::new(&flag.or_else(variable).unwrap_or_else(|| DEFAULT_API.to_owned()))
+        let url = flag.or_else(variable).unwrap_or_else(|| DEFAULT_API.to_owned());
+        Client::new(&url, token(self.token_file.as_deref())?.as_deref())
     }
 }
 
 /// Carries out what the command line asks for.
 pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
-    let context = Context { format: cli.output, api_in_front: cli.api };
+    let context = Context { format: cli.output, api_in_front: cli.api, token_file: cli.token_file };
     match &cli.command {
         Command::Serve(flags) => {
             if let Some(url) = &context.api_in_front {
@@ -50,6 +55,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Demo(flags) => crate::demo::run(context.format, flags),
         Command::Wait(asking) => wait::run(&context, &context.client(&asking.api)?, &asking.flags),
+        Command::Group(command) => group::run(&context, command),
         Command::Volume(command) => volume::run(&context, command),
         Command::Server(command) => server::run(&context, command),
         Command::Load(asking) => load::run(&context, &context.client(&asking.api)?, &asking.flags),

@@ -6,7 +6,7 @@
 use crate::failure::{Exit, Failure};
 use evenkeel_api::parse_size;
 use evenkeel_server::ServeConfig;
-use evenkeel_server::config::{CapacityConfig, DiskEngine};
+use evenkeel_server::config::{CapacityConfig, DiskEngine, PeerData};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use tracing_subscriber::EnvFilter;
@@ -41,9 +41,15 @@ pub(crate) struct Flags {
     /// translation; the others follow on successive ports.
     #[arg(long, env = "EVENKEEL_ADVERTISE_PEER", value_name = "IP:PORT")]
     advertise_peer: Option<SocketAddr>,
-    /// Where the admin API is; on loopback only [default: 127.0.0.1:8260].
+    /// Where the admin API is; without a token on loopback only [default: 127.0.0.1:8260].
     #[arg(long, env = "EVENKEEL_API_LISTEN", value_name = "IP:PORT")]
     api: Option<SocketAddr>,
+    /// File with the tokens of the admin API [default: tls/api-token in the data folder, if it exists].
+    #[arg(long, env = "EVENKEEL_API_TOKEN_FILE", value_name = "FILE")]
+    api_token: Option<PathBuf>,
+    /// How what servers say to each other travels where they show certificates: encrypted or plain [default: encrypted].
+    #[arg(long, env = "EVENKEEL_PEER_DATA", value_name = "MODE", value_parser = peer_data)]
+    peer_data: Option<PeerData>,
     /// Name of the group: part of every target name [default: evenkeel].
     #[arg(long, env = "EVENKEEL_GROUP", value_name = "NAME")]
     group: Option<String>,
@@ -136,6 +142,8 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 fn override_group(config: &mut ServeConfig, flags: &Flags) {
     set(&mut config.data, &flags.data);
     set(&mut config.api, &flags.api);
+    set(&mut config.api_token, &flags.api_token.clone().map(Some));
+    set(&mut config.peer.data, &flags.peer_data);
     set(&mut config.group, &flags.group);
     set(&mut config.iqn_prefix, &flags.iqn_prefix);
     set(&mut config.disk.engine, &flags.disk_engine);
@@ -190,6 +198,10 @@ fn capacity(text: &str) -> Result<CapacityConfig, String> {
 
 fn disk_engine(text: &str) -> Result<DiskEngine, String> {
     serde_json::from_value(text.into()).map_err(|_| "use auto, uring, threads or inline".to_owned())
+}
+
+fn peer_data(text: &str) -> Result<PeerData, String> {
+    serde_json::from_value(text.into()).map_err(|_| "use encrypted or plain".to_owned())
 }
 
 fn log_filter(text: &str) -> Result<String, String> {

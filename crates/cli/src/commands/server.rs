@@ -1,23 +1,67 @@
-//! `evenkeel server list`
+//! `evenkeel server list`, `evenkeel server join`
 
 use super::Context;
 use crate::args::Asking;
 use crate::failure::Failure;
 use crate::output::{Column, Human, show, table};
 use evenkeel_api::{ServerState, ServersTable, show_size};
+use serde::Serialize;
+use std::path::PathBuf;
 
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum Command {
     /// All servers.
     List(Asking<List>),
+    /// Make this machine one of a group, with a token of 'evenkeel group token'.
+    Join(Join),
 }
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct List {}
 
+#[derive(clap::Args, Debug)]
+pub(crate) struct Join {
+    /// Data folder of this machine, as for 'evenkeel serve'.
+    #[arg(long, env = "EVENKEEL_DATA", value_name = "DIR")]
+    data: PathBuf,
+    /// Peer port of a server on the machine where the group was begun.
+    #[arg(long, value_name = "HOST:PORT")]
+    from: String,
+    /// The token.
+    #[arg(long, env = "EVENKEEL_JOIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: String,
+}
+
+/// What joining gave.
+#[derive(Serialize)]
+struct Joined {
+    group: String,
+    servers: Vec<String>,
+    folder: PathBuf,
+}
+
 pub(crate) fn run(context: &Context, command: &Command) -> Result<(), Failure> {
-    let Command::List(asking) = command;
-    show(context.format, &context.client(&asking.api)?.get::<ServersTable>("/v1/servers")?)
+    match command {
+        Command::List(asking) => {
+            show(context.format, &context.client(&asking.api)?.get::<ServersTable>("/v1/servers")?)
+        }
+        Command::Join(flags) => {
+            let joined = evenkeel_server::join(&flags.data, &flags.from, &flags.token);
+            let evenkeel_server::Joined { group, servers, folder } = joined.map_err(Failure::failed)?;
+            show(context.format, &Joined { group, servers, folder })
+        }
+    }
+}
+
+impl Human for Joined {
+    fn human(&self) -> String {
+        format!(
+            "this machine may run {} of group {}; keys and certificates are in {}\n",
+            self.servers.join(", "),
+            self.group,
+            self.folder.display()
+        )
+    }
 }
 
 impl Human for ServersTable {

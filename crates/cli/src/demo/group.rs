@@ -48,7 +48,7 @@ impl Group {
         let names = config.servers.iter().map(|server| server.name.clone()).collect();
         let api = config.api;
         let running = evenkeel_server::start(config).map_err(Failure::failed)?;
-        let client = Client::new(&format!("http://{api}"))?;
+        let client = Client::new(&format!("http://{api}"), None)?;
         let group = Self { running, client, api, portals, names, folder };
         match group.wait_until_serving() {
             Ok(()) => Ok(group),

@@ -1,9 +1,9 @@
 //! One answer of each type, with every optional field present.
 
 use evenkeel_api::{
-    Finding, Health, LoadTable, MoveRow, MoveState, MovesTable, ResourceLoad, RouteRow, RouteTable,
-    ServerLoadRow, ServerRow, ServerState, ServersTable, SessionRow, SessionsTable, VerifyReport,
-    VersionInfo, Volume, VolumesTable,
+    CertificateRow, CertificatesTable, Finding, Health, JoinToken, LoadTable, MoveRow, MoveState, MovesTable,
+    ResourceLoad, RouteRow, RouteTable, ServerLoadRow, ServerRow, ServerState, ServersTable, SessionRow,
+    SessionsTable, VerifyReport, VersionInfo, Volume, VolumesTable,
 };
 
 pub(crate) fn volume() -> Volume {
@@ -165,4 +165,19 @@ pub(crate) fn not_serving() -> Health {
 
 pub(crate) fn versions() -> VersionInfo {
     VersionInfo { program: "9.8.7".into(), store: 4, peer: 5, api: 1 }
+}
+
+pub(crate) fn join_token() -> JoinToken {
+    JoinToken { token: "evk1-a-b".into(), servers: vec!["s4".into()], expires_ms: 1_800_000_000_000 }
+}
+
+pub(crate) fn certificates() -> CertificatesTable {
+    let good = CertificateRow {
+        certificate: "05".repeat(32),
+        server: "s4".into(),
+        since_ms: 1_800_000_000_000,
+        revoked_ms: None,
+    };
+    let revoked = CertificateRow { revoked_ms: Some(1_800_000_000_001), ..good.clone() };
+    CertificatesTable { certificates: vec![good, revoked] }
 }

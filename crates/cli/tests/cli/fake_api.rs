@@ -15,6 +15,7 @@ struct Answer(u16, Vec<u8>);
 struct State {
     answers: Mutex<VecDeque<Answer>>,
     requests: Mutex<Vec<String>>,
+    authorizations: Mutex<Vec<String>>,
 }
 
 /// The API. Answers are given in order; the last one is given again for ever.
@@ -68,12 +69,18 @@ impl FakeApi {
     pub(crate) fn requests(&self) -> Vec<String> {
         self.state.requests.lock().unwrap().clone()
     }
+
+    /// What the requests so far showed to be let in; nothing is an empty text.
+    pub(crate) fn authorizations(&self) -> Vec<String> {
+        self.state.authorizations.lock().unwrap().clone()
+    }
 }
 
 /// Answers the requests of a connection until the client closes it.
 fn serve(state: &State, mut stream: TcpStream) {
     let mut reader = BufReader::new(stream.try_clone().unwrap());
-    while let Some(request) = read_request(&mut reader) {
+    while let Some((request, authorization)) = read_request(&mut reader) {
+        state.authorizations.lock().unwrap().push(authorization);
         state.requests.lock().unwrap().push(request);
         let Answer(status, body) = {
             let mut answers = state.answers.lock().unwrap();
@@ -86,24 +93,25 @@ fn serve(state: &State, mut stream: TcpStream) {
     }
 }
 
-fn read_request(reader: &mut BufReader<TcpStream>) -> Option<String> {
+fn read_request(reader: &mut BufReader<TcpStream>) -> Option<(String, String)> {
     let mut line = || {
         let mut line = String::new();
         reader.read_line(&mut line).ok().filter(|len| *len > 0).map(|_| line.trim_end().to_owned())
     };
     let first = line()?;
-    let mut length = 0;
+    let (mut length, mut authorization) = (0, String::new());
     loop {
-        let header = line()?.to_ascii_lowercase();
-        if header.is_empty() {
-            break;
-        }
-        if let Some(value) = header.strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap();
+        let header = line()?;
+        let Some((name, value)) = header.split_once(':') else { break };
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.trim().parse().unwrap(),
+            "authorization" => authorization = value.trim().to_owned(),
+            _ => {}
         }
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     let request = first.strip_suffix(" HTTP/1.1").unwrap();
-    Some(format!("{request} {}", String::from_utf8(body).unwrap()).trim_end().to_owned())
+    let request = format!("{request} {}", String::from_utf8(body).unwrap()).trim_end().to_owned();
+    Some((request, authorization))
 }

@@ -94,3 +94,59 @@ fn proxies_of_the_environment_are_not_asked() {
     }
     assert_eq!(finish(command.args(["--api", &api.url(), "volume", "list"])).code, 0);
 }
+
+#[test]
+fn tokens_and_revocations_are_asked_for_by_names_or_by_the_hash_of_a_certificate() {
+    let token = FakeApi::with(&answers::join_token());
+    assert_eq!(
+        asked(&token, "group token s4 s5 --expires 2h"),
+        [r#"POST /v1/join-tokens {"servers":["s4","s5"],"expires_s":7200}"#]
+    );
+    let hash = "05".repeat(32);
+    for (which, body) in
+        [("s4", r#"{"server":"s4"}"#.to_owned()), (&hash, format!(r#"{{"certificate":"{hash}"}}"#))]
+    {
+        let api = FakeApi::with(&answers::certificates());
+        assert_eq!(
+            asked(&api, &format!("group revoke {which}")),
+            [format!("POST /v1/certificates/revoke {body}")]
+        );
+    }
+    assert_eq!(
+        asked(&FakeApi::with(&answers::certificates()), "group certificates"),
+        ["GET /v1/certificates"]
+    );
+}
+
+#[test]
+fn the_token_comes_from_the_flag_the_environment_or_the_data_folder_in_this_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, token: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, format!("# a remark\n{token}\n")).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        path
+    };
+    let (flag, variable) = (file("flag", "token-of-the-flag"), file("variable", "token-of-the-variable"));
+    file("tls/api-token", "token-of-the-data-folder");
+    let api = FakeApi::with(&answers::volumes());
+    let mut command = program();
+    command.args(["--api", &api.url(), "volume", "list"]);
+    let mut shown = |command: &mut std::process::Command| {
+        let ran = finish(command);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        api.authorizations().pop().unwrap()
+    };
+    assert_eq!(shown(command.env("EVENKEEL_DATA", folder.path())), "Bearer token-of-the-data-folder");
+    assert_eq!(shown(command.env("EVENKEEL_TOKEN", "token-itself")), "Bearer token-itself");
+    assert_eq!(shown(command.env("EVENKEEL_TOKEN_FILE", &variable)), "Bearer token-of-the-variable");
+    assert_eq!(shown(command.arg("--token-file").arg(&flag)), "Bearer token-of-the-flag");
+    let mut without = program();
+    without.args(["--api", &api.url(), "volume", "list"]).env("EVENKEEL_DATA", "/no/such/folder");
+    assert_eq!(shown(&mut without), "");
+    without.arg("--token-file").arg("/no/such/file");
+    let ran = finish(&mut without);
+    assert_eq!(ran.code, 2);
+    assert!(ran.failure().contains("/no/such/file"), "{ran:?}");
+}

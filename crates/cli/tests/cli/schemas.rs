@@ -147,6 +147,22 @@ fn schema_of_session_list() {
 }
 
 #[test]
+fn schema_of_group_commands() {
+    let token = FakeApi::with(&answers::join_token());
+    assert_schema(&token, "group token s4", "{expires_ms: int, servers: [string], token: string}");
+    let schema = "{certificates: [{certificate: string, revoked_ms: int, server: string, since_ms: int}]}";
+    assert_schema(&FakeApi::with(&answers::certificates()), "group certificates", schema);
+    assert_schema(&FakeApi::with(&answers::certificates()), "group revoke s4", schema);
+    let folder = tempfile::tempdir().unwrap();
+    let made = run(&format!("group init --data {} -o json", folder.path().join("data").display()));
+    assert_eq!((made.code, made.stderr.as_str()), (0, ""));
+    assert_eq!(
+        shape(&made.json()),
+        "{api_token: string, authority_certificate: string, authority_key: string, data: string, group: string}"
+    );
+}
+
+#[test]
 fn schema_of_wait() {
     assert_schema(&FakeApi::with(&answers::serving()), "wait", "{serving: bool}");
 }

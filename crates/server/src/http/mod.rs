@@ -1,5 +1,7 @@
-//! The admin API: JSON over HTTP under `/v1`, on loopback. Any process answers for the whole group.
+//! The admin API: JSON over HTTP under `/v1`, on loopback or with tokens. Any process answers for the whole group.
 
+mod certificates;
+mod guard;
 mod load;
 mod moves;
 mod reply;
@@ -11,9 +13,12 @@ use crate::ask::ServerHandle;
 use crate::config::ServeConfig;
 use crate::names::TargetNames;
 use axum::Router;
-use axum::routing::{get, put};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post, put};
 use evenkeel_meta::{Directory, Keyspace};
 use std::sync::Arc;
+
+pub(crate) use self::guard::Guard;
 
 /// What every handler has.
 pub(crate) struct Group {
@@ -37,9 +42,9 @@ impl Group {
     }
 }
 
-/// The routes of the API.
-pub(crate) fn router(group: Arc<Group>) -> Router {
-    Router::new()
+/// The routes of the API. With a guard every call has to show a token, also one of a path that there is not.
+pub(crate) fn router(group: Arc<Group>, guard: Option<Guard>) -> Router {
+    let open = Router::new()
         .route("/v1/version", get(servers::version))
         .route("/v1/health", get(servers::health))
         .route("/v1/servers", get(servers::list))
@@ -51,8 +56,15 @@ pub(crate) fn router(group: Arc<Group>) -> Router {
         .route("/v1/volumes/{name}/verify", get(routes::verify))
         .route("/v1/moves", get(moves::list).post(moves::start))
         .route("/v1/moves/{id}", get(moves::explain))
+        .route("/v1/join-tokens", post(certificates::create_token))
+        .route("/v1/certificates", get(certificates::list))
+        .route("/v1/certificates/revoke", post(certificates::revoke))
         .route("/v1/balancing", put(load::enable))
         .fallback(reply::no_such_path)
         .method_not_allowed_fallback(reply::no_such_method)
-        .with_state(group)
+        .with_state(group);
+    match guard {
+        None => open,
+        Some(guard) => open.layer(from_fn_with_state(Arc::new(guard), guard::check)),
+    }
 }

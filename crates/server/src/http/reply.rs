@@ -10,6 +10,13 @@ use evenkeel_meta::DirectoryError;
 /// Why a request failed: a status and one line.
 pub(super) struct Failure(StatusCode, String);
 
+impl Failure {
+    /// With this status and this line.
+    pub(super) fn new(status: StatusCode, line: impl Into<String>) -> Self {
+        Self(status, line.into())
+    }
+}
+
 /// What handlers give back.
 pub(super) type Reply<T> = Result<Json<T>, Failure>;
 

@@ -121,7 +121,7 @@ impl Group {
     }
 
     /// Changes the directory in the name of a server of this process; tries again when others were quicker.
-    async fn change<T>(
+    pub(super) async fn change<T>(
         &self,
         mut make: impl FnMut(&View, Actor) -> Result<(T, Txn), Failure>,
     ) -> Result<T, Failure> {

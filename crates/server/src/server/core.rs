@@ -21,6 +21,7 @@ use super::standstill::Standstill;
 use crate::clock;
 use crate::disk::{self, Completion, DiskDriver};
 use evenkeel_engine::{DirectoryEvent, Engine, EngineEvent, Event, MoveOrder, Output, RequestId, TxnTicket};
+use evenkeel_meta::records::ParsedKey;
 use evenkeel_meta::{Keyspace, Txn, View, ViewError};
 use evenkeel_peer::{Message, MoveOrder as MoveOrderMessage, Peer};
 use evenkeel_store::{DiskError, StopReason, Store};
@@ -334,6 +335,10 @@ impl Core {
         self.with_view(|view| view.server(server).map(|kept| kept.record.peer.clone())).flatten()
     }
 
+    pub(crate) fn server_name(&self, server: ServerId) -> Option<String> {
+        self.with_view(|view| view.server(server).map(|kept| kept.record.name.clone())).flatten()
+    }
+
     pub(crate) fn known_incarnation(&self, server: ServerId) -> Option<Incarnation> {
         self.with_view(|view| view.member(server).map(|kept| kept.record.incarnation)).flatten()
     }
@@ -364,11 +369,12 @@ impl Core {
 
     // ---- directory ----
 
-    /// Takes news of the directory.
+    /// Takes news of the directory; says whether certificates may have changed.
     ///
     /// # Errors
     /// A record of the directory cannot be understood, or there will be no more news: the server must stop.
-    pub(crate) fn news(&self, news: News) -> Result<(), String> {
+    pub(crate) fn news(&self, news: News) -> Result<bool, String> {
+        let mut certificates = false;
         let event = match news {
             News::Listed(snapshot) => {
                 let keys = self.state.borrow().keys.clone();
@@ -378,24 +384,29 @@ impl Core {
                     &keys,
                     snapshot.entries.iter(),
                 );
+                certificates = true;
                 let view = View::from_snapshot(keys, &snapshot).map_err(|e| e.to_string())?;
                 DirectoryEvent::Snapshot(Box::new(view))
             }
             News::Changed(batch) => {
                 let entries = batch.changes.iter().filter_map(|change| change.entry.as_ref());
                 let keys = &self.state.borrow().keys;
+                certificates = batch
+                    .changes
+                    .iter()
+                    .any(|change| matches!(keys.parse(&change.key), ParsedKey::Certificate(_)));
                 self.balancer.borrow_mut().read(clock::now(), clock::wall_ms(), keys, entries);
                 DirectoryEvent::Batch(batch)
             }
             News::Done(ticket, outcome) if ticket >= OWN_TICKETS => {
                 tracing::debug!(server = %self.name, "the effect of a move was recorded: {outcome:?}");
-                return Ok(());
+                return Ok(false);
             }
             News::Done(ticket, outcome) => DirectoryEvent::TxnDone { ticket: TxnTicket(ticket), outcome },
             News::Ended(what) => return Err(format!("its {what} ended")),
         };
         self.event(Event::Directory(event));
-        Ok(())
+        Ok(certificates)
     }
 
     /// Asks the directory for something that nothing depends on; if it does not happen it is asked again by whoever

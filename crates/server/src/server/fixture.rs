@@ -3,7 +3,7 @@
 use super::balancer::Balancer;
 use super::core::{Core, Parts};
 use super::directory_link::DirectoryLink;
-use super::peers::PeerLinks;
+use super::peers::{PeerLinks, Security};
 use crate::clock;
 use crate::config::{BalanceConfig, CapacityConfig, DiskConfig, DiskEngine};
 use crate::disk::{self, DiskFile, DiskFileOptions};
@@ -22,6 +22,11 @@ pub(crate) const GROUP: &str = "g";
 
 /// Server 1 in its third life, with an empty store and an empty directory. The folder holds its store.
 pub(crate) fn core() -> (Rc<Core>, TempDir) {
+    core_with(None)
+}
+
+/// The same with something to show its peers.
+pub(crate) fn core_with(security: Option<Security>) -> (Rc<Core>, TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let me = ServerId(1);
     let options =
@@ -58,7 +63,7 @@ pub(crate) fn core() -> (Rc<Core>, TempDir) {
         disk: driver,
         directory: link,
         keys,
-        links: PeerLinks::new(local),
+        links: PeerLinks::new(local, security),
         balancer,
     });
     (Rc::new(core), folder)

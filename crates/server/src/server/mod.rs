@@ -24,7 +24,7 @@ use self::core::{Core, Parts};
 use self::directory_link::{DirectoryLink, News};
 use self::election::Candidacy;
 use self::opening::Opened;
-use self::peers::PeerLinks;
+use self::peers::{JoinDesk, PeerLinks, Security};
 use self::portal::Portal;
 use self::vital::Vital;
 use crate::ask::Ask;
@@ -33,6 +33,8 @@ use crate::config::{ServeConfig, ServerConfig};
 use crate::disk;
 use crate::error::{ServeError, error};
 use crate::names::TargetNames;
+use crate::security::identity::Identity;
+use crate::security::tls::PeerTls;
 use evenkeel_engine::{Engine, EngineConfig, Event, MoveOrder};
 use evenkeel_meta::change::Actor;
 use evenkeel_meta::{Directory, Keyspace};
@@ -62,6 +64,8 @@ pub(crate) struct Launch {
     pub(crate) names: TargetNames,
     pub(crate) portal: TcpListener,
     pub(crate) peer: TcpListener,
+    /// What it shows its peers, if the group has an authority.
+    pub(crate) identity: Option<Identity>,
     pub(crate) asked: mpsc::Receiver<Ask>,
     /// Where the reason goes if the server stops by itself.
     pub(crate) stopped: Arc<OnceLock<String>>,
@@ -144,6 +148,19 @@ async fn serve(launch: Launch, opened: Opened) -> Result<(), ServeError> {
         incarnation: actor.incarnation,
         program: env!("CARGO_PKG_VERSION").to_owned(),
     };
+    let security = match launch.identity {
+        Some(identity) => {
+            let desk = Arc::new(JoinDesk {
+                group: launch.config.group.clone(),
+                directory: Arc::clone(&launch.directory),
+                keys: launch.keys.clone(),
+                folder: launch.config.secrets(),
+                api_token: launch.config.api_token_path(),
+            });
+            Some(Security { tls: PeerTls::new(identity, launch.config.peer.data)?, desk })
+        }
+        None => None,
+    };
     let balancer = Balancer::new(now, actor, &opened.capacity, &launch.config.balance);
     let core = Rc::new(Core::new(Parts {
         name: name.clone(),
@@ -154,7 +171,7 @@ async fn serve(launch: Launch, opened: Opened) -> Result<(), ServeError> {
         disk: driver,
         directory: link,
         keys: launch.keys.clone(),
-        links: PeerLinks::new(local),
+        links: PeerLinks::new(local, security),
         balancer,
     }));
     let targets = Portal::new(Rc::clone(&core), launch.names.clone(), launch.group_id);
@@ -208,7 +225,9 @@ async fn attend(
             news = news.recv() => match news {
                 None => return Err(over("its line to the directory ended".to_owned())),
                 Some(news) => {
-                    core.news(news).map_err(over)?;
+                    if core.news(news).map_err(over)? {
+                        peers::certificates_changed(core).map_err(over)?;
+                    }
                     portal.view_changed();
                 }
             },

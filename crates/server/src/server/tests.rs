@@ -103,6 +103,7 @@ impl Lone {
         let (asks, asked) = mpsc::channel(ASKS_MAX);
         let stopped = Arc::new(OnceLock::new());
         let launched = launch(Launch {
+            identity: None,
             server: config.servers[0].clone(),
             names: TargetNames::new(&config.iqn_prefix, "lab"),
             config,

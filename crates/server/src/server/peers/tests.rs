@@ -2,10 +2,10 @@
 
 use super::super::fixture::{GROUP, core};
 use super::*;
-use evenkeel_peer::Inventory;
-use evenkeel_types::{ExtentId, Incarnation, VolumeId};
+use evenkeel_peer::{Encoder, GroupHash, Inventory};
+use evenkeel_types::{Bytes, ExtentId, Incarnation, VolumeId};
 use std::io::{Read, Write};
-use std::net::TcpStream as Wire;
+use std::net::TcpStream as Far;
 
 const PEER: ServerId = ServerId(2);
 
@@ -46,37 +46,37 @@ fn answers(core: &Core) -> usize {
 
 /// A connection with a life of the peer: the server's end and what it knows of it, and the peer's end.
 struct Connection {
-    near: TcpStream,
+    near: Wire,
     decoder: Decoder,
     hearing: Hearing,
-    far: Wire,
+    far: Far,
 }
 
 impl Connection {
     /// What `serve` does after the hellos.
     async fn open(core: &Rc<Core>, peer: Peer) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
-        let far = Wire::connect(listener.local_addr().expect("an address")).expect("a connection");
+        let far = Far::connect(listener.local_addr().expect("an address")).expect("a connection");
         let (near, _) = listener.accept().await.expect("the connection");
         let standstills = core.standstill().look(now());
         if core.with_links(|links| links.close(PEER)) {
             core.peer_down(PEER);
         }
-        let (number, _) = core.with_links(|links| links.open(peer));
+        let (number, _) = core.with_links(|links| links.open(peer, None));
         core.peer_up(peer);
         let mut decoder = Decoder::greeting();
         decoder.expect(peer, GroupHash::of(GROUP));
-        let hearing = Hearing { peer, number, standstills, heard: now() };
-        Self { near, decoder, hearing, far }
+        let hearing = Hearing { peer, number, standstills, heard: now(), accepted: false };
+        Self { near: Wire::bare(near), decoder, hearing, far }
     }
 
     async fn send(&mut self, message: &Message) {
         self.far.write_all(&bytes_of(self.hearing.peer, message)).expect("the peer sends");
-        self.near.readable().await.expect("it arrives");
+        self.near.stream().readable().await.expect("it arrives");
     }
 
     fn read(&mut self, core: &Rc<Core>) -> Result<(), String> {
-        read_messages(core, &self.near, &mut self.decoder, &mut self.hearing)
+        read_messages(core, &mut self.near, &mut self.decoder, &mut self.hearing).map_err(|why| why.line)
     }
 }
 
@@ -138,10 +138,11 @@ async fn a_peer_that_reads_is_kept_however_much_waits_and_one_that_reads_nothing
     }
     let mut now = now();
     let mut kept_longer = 0;
-    let write =
-        |connection: &Connection, now| write_outbox(&core, &connection.near, &connection.hearing, now);
+    let write = |connection: &mut Connection, now| {
+        write_outbox(&core, &mut connection.near, &connection.hearing, now).map_err(|why| why.line)
+    };
     let waiting = || core.with_links(|links| links.links[&PEER].outbox_bytes);
-    assert!(matches!(write(&connection, now), Ok(Some(_))), "the sockets cannot take that much");
+    assert!(matches!(write(&mut connection, now), Ok(Some(_))), "the sockets cannot take that much");
     for _ in 0..4 {
         now = now + LAPSE_AFTER - Duration::from_millis(100);
         let before = waiting();
@@ -152,7 +153,7 @@ async fn a_peer_that_reads_is_kept_however_much_waits_and_one_that_reads_nothing
             let got = connection.far.read(&mut taken).expect("the peer reads");
             assert!(got > 0);
             if timeout(Duration::from_millis(50), connection.near.writable()).await.is_ok() {
-                assert!(write(&connection, now).is_ok(), "a peer that reads was cut off");
+                assert!(write(&mut connection, now).is_ok(), "a peer that reads was cut off");
                 left = waiting();
             }
         }
@@ -160,9 +161,9 @@ async fn a_peer_that_reads_is_kept_however_much_waits_and_one_that_reads_nothing
     }
     assert_eq!(kept_longer, 4);
     assert!(waiting() > 64 << 20, "only {} bytes wait", waiting());
-    assert!(write(&connection, now + LAPSE_AFTER).is_ok());
+    assert!(write(&mut connection, now + LAPSE_AFTER).is_ok());
     let ended =
-        write(&connection, now + LAPSE_AFTER + Duration::from_millis(1)).expect_err("it reads nothing");
+        write(&mut connection, now + LAPSE_AFTER + Duration::from_millis(1)).expect_err("it reads nothing");
     assert!(ended.contains("read nothing"), "{ended}");
 }
 
