@@ -133,7 +133,7 @@ fn the_token_comes_from_the_flag_the_environment_or_the_data_folder_in_this_orde
     let api = FakeApi::with(&answers::volumes());
     let mut command = program();
     command.args(["--api", &api.url(), "volume", "list"]);
-    let mut shown = |command: &mut std::process::Command| {
+    let shown = |command: &mut std::process::Command| {
         let ran = finish(command);
         assert_eq!(ran.code, 0, "{ran:?}");
         api.authorizations().pop().unwrap()
