@@ -20,7 +20,7 @@ readonly target=$1
 packages() {
     case $target in
         test) echo gcc libc6-dev pkg-config python3 libiscsi-bin qemu-utils qemu-block-extra e2fsprogs nftables \
-            iproute2 strace ;;
+            iproute2 strace etcd-server etcd-client ;;
         demo) echo gcc libc6-dev ;;
         bench) echo gcc libc6-dev pkg-config python3 libiscsi-dev libiscsi-bin tgt ;;
         fuzz) echo gcc g++ libc6-dev ;;
@@ -79,7 +79,7 @@ qemu_packages() {
 
 # One call to apt for all that is missing, so that versions that belong together are chosen together.
 setup_packages() {
-    local missing wanted
+    local missing wanted service
     if ! have dpkg-query; then
         setup_elsewhere
         return
@@ -99,10 +99,12 @@ setup_packages() {
     esac
     # shellcheck disable=SC2086  # a list of words
     install_packages $wanted || true
-    if [[ " $missing " == *" tgt "* ]] && have systemctl; then
-        # Nor is it to come up at the next boot.
-        as_root systemctl disable --quiet tgt >/dev/null 2>&1 || true
-    fi
+    for service in tgt etcd; do
+        if [[ " $missing " == *" $service"* ]] && have systemctl; then
+            # Nor is it to come up at the next boot.
+            as_root systemctl disable --quiet "$service" >/dev/null 2>&1 || true
+        fi
+    done
     missing=$(missing_packages | tr '\n' ' ')
     [ -z "$missing" ] || say "could not install: ${missing% }"
 }
@@ -111,7 +113,7 @@ setup_packages() {
 setup_elsewhere() {
     local command missing=()
     case $target in
-        test) set -- cc python3 iscsi-inq qemu-img mkfs.ext4 nft ip ;;
+        test) set -- cc python3 iscsi-inq qemu-img mkfs.ext4 nft ip etcd etcdctl ;;
         demo) set -- cc ;;
         bench) set -- cc pkg-config python3 iscsi-perf tgtd ;;
         fuzz) set -- cc c++ ;;

@@ -23,6 +23,12 @@ pub trait Specimen {
     /// Lets time pass: tells an engine that is told the time, sleeps for one with a clock of its own.
     fn elapse(&self, time: Duration);
 
+    /// How long a lease is to last: long enough that an engine with a clock of its own is asked in time, short enough to
+    /// wait for its end.
+    fn lease_ttl(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
     /// Makes the engine forget the history up to `revision`; it may make changes outside of the prefix to do so.
     fn compact(&self, revision: Revision);
 }

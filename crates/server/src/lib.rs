@@ -6,12 +6,14 @@
 //! * `server`: one server, on a thread of its own: `server::core` connects engine, store, disk, peers and directory;
 //!   `server::portal` takes initiators, `server::peers` the other servers, `server::balancer` measures and decides.
 //! * `security`: who may talk to this process, and how it shows who it is.
+//! * [`directory`]: the directory on etcd.
 //! * `disk`: how reads and writes reach a file or block device.
 //! * `verify`: the stores against the directory.
 
 mod ask;
 mod clock;
 pub mod config;
+pub mod directory;
 mod disk;
 mod entropy;
 mod error;

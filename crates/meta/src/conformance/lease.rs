@@ -3,13 +3,9 @@
 use super::{Specimen, brief, pairs};
 use crate::directory::{DirectoryError, LeaseId, Revision};
 use crate::txn::{Operation, Txn};
-use std::time::Duration;
-
-/// Long enough for an engine with a clock of its own to renew in time, short enough to wait for.
-const TTL: Duration = Duration::from_secs(2);
 
 fn grant(s: &dyn Specimen) -> LeaseId {
-    s.directory().grant_lease(TTL).expect("the directory is available")
+    s.directory().grant_lease(s.lease_ttl()).expect("the directory is available")
 }
 
 fn put(s: &dyn Specimen, rest: &str, lease: Option<LeaseId>) -> Result<Revision, DirectoryError> {
@@ -24,9 +20,9 @@ pub(super) fn an_expired_lease_takes_its_keys_in_one_revision(s: &dyn Specimen) 
     let last = put(s, "b", Some(lease)).expect("the lease lives");
     assert_eq!(s.get("b").and_then(|entry| entry.lease), Some(lease));
     let mut watch = s.directory().watch(s.prefix(), last.next()).expect("available");
-    s.elapse(TTL * 3);
+    s.elapse(s.lease_ttl() * 3);
     assert_eq!(brief(s, &s.all(None).entries), pairs(&[("stays", "x")]));
-    let batch = watch.next(TTL).expect("the watch goes on").expect("the keys were deleted");
+    let batch = watch.next(s.lease_ttl()).expect("the watch goes on").expect("the keys were deleted");
     let gone: Vec<_> = batch.changes.iter().map(|change| (&change.key, &change.entry)).collect();
     assert_eq!(gone, [(&s.key("a"), &None), (&s.key("b"), &None)]);
     assert_eq!(s.directory().keep_alive(lease), Err(DirectoryError::LeaseNotFound { lease }));
@@ -36,7 +32,7 @@ pub(super) fn a_lease_that_is_renewed_lives_on(s: &dyn Specimen) {
     let lease = grant(s);
     put(s, "a", Some(lease)).expect("the lease lives");
     for _ in 0..6 {
-        s.elapse(TTL / 2);
+        s.elapse(s.lease_ttl() / 2);
         s.directory().keep_alive(lease).expect("the lease was renewed in time");
     }
     assert!(s.get("a").is_some());

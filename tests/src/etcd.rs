@@ -1,0 +1,190 @@
+//! A real etcd on loopback, with its data in a temporary folder.
+
+use crate::ports::free_ports;
+use crate::program::{Ran, run_within};
+use rustix::process::{Pid, Signal, kill_process};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Time in which a member that was started must answer.
+const START_WITHIN: Duration = Duration::from_secs(60);
+
+/// Members of one etcd. Dropping it ends them.
+pub struct Etcd {
+    folder: TempDir,
+    /// Port of the first member for clients; the others follow, and then those for members.
+    ports: u16,
+    members: Vec<Option<Child>>,
+    flags: Vec<String>,
+}
+
+impl Etcd {
+    /// An etcd of so many members, once it answers.
+    ///
+    /// # Panics
+    /// If it does not; etcd must be installed.
+    #[must_use]
+    pub fn start(members: u16) -> Self {
+        Self::start_with(members, &[])
+    }
+
+    /// The same with more flags for each member.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn start_with(members: u16, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let mut etcd = Self { folder, ports: free_ports(members * 2), members: Vec::new(), flags };
+        etcd.members.resize_with(usize::from(members), || None);
+        (0..members).for_each(|member| etcd.spawn(member));
+        etcd.wait();
+        etcd
+    }
+
+    fn count(&self) -> u16 {
+        self.members.len() as u16
+    }
+
+    /// The port of a member for clients; the first is 0.
+    #[must_use]
+    pub const fn port(&self, member: u16) -> u16 {
+        self.ports + member
+    }
+
+    /// What `--directory` is told.
+    #[must_use]
+    pub fn address(&self) -> String {
+        let members: Vec<String> =
+            (0..self.count()).map(|member| format!("127.0.0.1:{}", self.port(member))).collect();
+        format!("etcd://{}", members.join(","))
+    }
+
+    /// Starts a member that does not run; does not wait for it.
+    ///
+    /// # Panics
+    /// If it runs or cannot be started.
+    pub fn spawn(&mut self, member: u16) {
+        assert!(self.members[usize::from(member)].is_none(), "member {member} runs");
+        let url = |port: u16| format!("http://127.0.0.1:{port}");
+        let peer = |member: u16| url(self.ports + self.count() + member);
+        let all: Vec<String> = (0..self.count()).map(|m| format!("m{m}={}", peer(m))).collect();
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.folder.path().join(format!("m{member}.log")))
+            .expect("the log opens");
+        let child = Command::new("etcd")
+            .env_clear()
+            .envs(std::env::vars().filter(|(name, _)| !name.starts_with("ETCD")))
+            .args(["--name", &format!("m{member}")])
+            .args(["--data-dir", &self.folder.path().join(format!("m{member}")).display().to_string()])
+            .args(["--listen-client-urls", &url(self.port(member))])
+            .args(["--advertise-client-urls", &url(self.port(member))])
+            .args(["--listen-peer-urls", &peer(member), "--initial-advertise-peer-urls", &peer(member)])
+            .args(["--initial-cluster", &all.join(","), "--initial-cluster-state", "new"])
+            .args(&self.flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn();
+        let child = child.unwrap_or_else(|e| panic!("cannot run etcd: {e}; run tools/setup.sh test"));
+        self.members[usize::from(member)] = Some(child);
+    }
+
+    /// Waits until the running members answer.
+    ///
+    /// # Panics
+    /// If they do not, with their logs.
+    pub fn wait(&self) {
+        let began = Instant::now();
+        for member in (0..self.count()).filter(|member| self.members[usize::from(*member)].is_some()) {
+            while self.ctl_at(&[member], &["get", "anything"]).code != 0 {
+                assert!(
+                    began.elapsed() < START_WITHIN,
+                    "member {member} does not answer\n{}",
+                    self.log(member)
+                );
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+
+    fn log(&self, member: u16) -> String {
+        std::fs::read_to_string(self.folder.path().join(format!("m{member}.log"))).unwrap_or_default()
+    }
+
+    /// Ends a member at once, as a crash does.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn kill(&mut self, member: u16) {
+        let mut child = self.members[usize::from(member)].take().expect("the member runs");
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    /// Has all members stand still.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Has all members go on after [`Self::pause`].
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        for child in self.members.iter().flatten() {
+            kill_process(Pid::from_child(child), signal).expect("a child takes signals");
+        }
+    }
+
+    /// Runs etcdctl against the running members.
+    #[must_use]
+    pub fn ctl(&self, args: &[&str]) -> Ran {
+        let running = (0..self.count()).filter(|member| self.members[usize::from(*member)].is_some());
+        self.ctl_at(&running.collect::<Vec<_>>(), args)
+    }
+
+    fn ctl_at(&self, members: &[u16], args: &[&str]) -> Ran {
+        let endpoints: Vec<String> =
+            members.iter().map(|member| format!("127.0.0.1:{}", self.port(*member))).collect();
+        let endpoints = format!("--endpoints={}", endpoints.join(","));
+        let args: Vec<&str> = [endpoints.as_str()].into_iter().chain(args.iter().copied()).collect();
+        run_within(Duration::from_secs(60), "etcdctl", &args)
+    }
+
+    /// Has etcd forget the history up to a revision.
+    ///
+    /// # Panics
+    /// If it refuses.
+    pub fn compact(&self, revision: u64) {
+        let _ = self.ctl(&["compact", &revision.to_string()]).ok();
+    }
+
+    /// The number of the member that leads.
+    ///
+    /// # Panics
+    /// If none does.
+    #[must_use]
+    pub fn leader(&self) -> u16 {
+        let running = (0..self.count()).filter(|member| self.members[usize::from(*member)].is_some());
+        let is_leader = |member: &u16| {
+            let status = self.ctl_at(&[*member], &["endpoint", "status", "-w", "json"]).ok().json();
+            status[0]["Status"]["leader"] == status[0]["Status"]["header"]["member_id"]
+        };
+        running.into_iter().find(is_leader).expect("a member leads")
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        for child in self.members.iter_mut().flatten() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
