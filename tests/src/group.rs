@@ -14,6 +14,8 @@ use tempfile::TempDir;
 pub struct GroupOptions {
     /// Servers in the process.
     pub servers: u16,
+    /// Number of the first, where several processes are one group.
+    pub first_server: u16,
     /// More flags for `evenkeel serve`.
     pub flags: Vec<String>,
     /// Where the data lies; absent: a temporary folder.
@@ -32,12 +34,20 @@ impl GroupOptions {
     pub fn servers(servers: u16) -> Self {
         Self {
             servers,
+            first_server: 1,
             flags: vec!["--store-size".into(), "4GiB".into()],
             data: None,
             stores: Vec::new(),
             relays: false,
             capacity: None,
         }
+    }
+
+    /// The same with names of their own for the servers of this process: from this number on.
+    #[must_use]
+    pub const fn from_server(mut self, first: u16) -> Self {
+        self.first_server = first;
+        self
     }
 
     /// The same with stores of another size.
@@ -165,7 +175,10 @@ impl Group {
         let mut file = format!("data = \"{}\"\napi = \"127.0.0.1:{}\"\n", self.data().display(), self.api);
         for n in 0..self.options.servers {
             let (portal, peer) = (self.portal + n, self.peer + n);
-            file += &format!("[[server]]\nname = \"s{}\"\nportal = \"127.0.0.1:{portal}\"\n", n + 1);
+            file += &format!(
+                "[[server]]\nname = \"s{}\"\nportal = \"127.0.0.1:{portal}\"\n",
+                self.options.first_server + n
+            );
             file += &format!("peer = \"127.0.0.1:{peer}\"\n");
             if let Some(store) = self.options.stores.get(usize::from(n)) {
                 file += &format!("store = \"{}\"\n", store.display());
@@ -191,6 +204,7 @@ impl Group {
             .collect();
         for (flag, value) in [
             ("--servers", self.options.servers.to_string()),
+            ("--first-server", self.options.first_server.to_string()),
             ("--portal", format!("127.0.0.1:{}", self.portal)),
             ("--peer-port", self.peer.to_string()),
             ("--api", format!("127.0.0.1:{}", self.api)),

@@ -7,6 +7,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// may take a port while the process that had it starts again.
 const PORTS: std::ops::Range<u16> = 20_000..32_700;
 
+/// A port that nobody listens on.
+#[must_use]
+pub fn free_port() -> u16 {
+    free_ports(1)
+}
+
 /// The first of `count` successive ports that are free now. Tests run side by side in processes of their own, so each
 /// begins its search at a place of its own.
 pub(crate) fn free_ports(count: u16) -> u16 {

@@ -1,9 +1,11 @@
 //! What the rest of the process may ask a server's thread. A server answers from its own view alone.
 
 use evenkeel_api::{LoadTable, MovesTable, RouteTable, ServerRow, SessionRow};
+use evenkeel_meta::View;
 use evenkeel_meta::change::Actor;
-use evenkeel_types::ServerId;
 use evenkeel_types::store_op::InventoryEntry;
+use evenkeel_types::{ExtentId, ServerId, VolumeId};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, oneshot};
@@ -21,8 +23,10 @@ pub(crate) enum Ask {
     Status(oneshot::Sender<Status>),
     /// The sessions on its portal.
     Sessions(oneshot::Sender<Vec<SessionRow>>),
-    /// The extent records in its store.
-    Inventory(oneshot::Sender<Result<Vec<InventoryEntry>, String>>),
+    /// The extent records in its store, from one on, at most so many.
+    Inventory(ExtentId, usize, oneshot::Sender<Result<Vec<InventoryEntry>, String>>),
+    /// A look at its view of the directory; as long as it has none, nothing is looked at.
+    Look(Look),
     /// Move an extent that it owns. The answer says that the move was begun, or why not.
     Move(MoveAsk, oneshot::Sender<Result<(), String>>),
     /// Whether it moves extents by itself from now on.
@@ -35,6 +39,20 @@ pub(crate) enum Ask {
     Stop(oneshot::Sender<()>),
 }
 
+/// What is done with a view; it brings the place for the answer along.
+pub(crate) type Look = Box<dyn FnOnce(&View) + Send>;
+
+/// Where an inventory begins.
+pub(crate) const FIRST_EXTENT: ExtentId = ExtentId { volume: VolumeId(0), index: 0 };
+
+/// Where an inventory goes on behind an extent.
+pub(crate) const fn next_extent(extent: ExtentId) -> ExtentId {
+    match extent.index.checked_add(1) {
+        Some(index) => ExtentId { volume: extent.volume, index },
+        None => ExtentId { volume: VolumeId(extent.volume.0 + 1), index: 0 },
+    }
+}
+
 /// A move as a person orders it.
 pub(crate) struct MoveAsk {
     pub(crate) volume: String,
@@ -44,7 +62,7 @@ pub(crate) struct MoveAsk {
 }
 
 /// How far a move is.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Progress {
     pub(crate) regions_sent: u64,
     pub(crate) regions_equal: u64,

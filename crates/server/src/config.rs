@@ -1,5 +1,6 @@
 //! What a process is told: one TOML file, each key also a flag of `evenkeel serve`. Unknown keys are refused.
 
+use crate::directory::{EtcdAddress, EtcdTls};
 use crate::error::{ServeError, error};
 use crate::security::{authority, files};
 use evenkeel_api::{parse_size, show_size};
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 /// Servers that one process may run.
 pub const SERVERS_PER_PROCESS_MAX: usize = 16;
+/// The directory in the data folder.
+const EMBEDDED: &str = "embedded";
 /// Smallest store, in bytes.
 pub const STORE_BYTES_MIN: u64 = 256 << 20;
 
@@ -49,6 +52,13 @@ pub struct ServeConfig {
     pub iqn_prefix: String,
     /// The folder of the directory and, unless told otherwise, of the stores: `DIR/s1/store` and so on.
     pub data: PathBuf,
+    /// Where the group's directory is: `embedded` in the data folder, for a group of one process, or
+    /// `etcd://HOST:PORT,...`, `etcds://` for TLS, for a group of several.
+    #[serde(default = "default_directory")]
+    pub directory: String,
+    /// TLS with an etcd.
+    #[serde(default)]
+    pub directory_tls: DirectoryTls,
     /// Address of the admin API. Without a token it is on loopback only.
     #[serde(default = "default_api")]
     pub api: SocketAddr,
@@ -89,6 +99,21 @@ pub enum PeerData {
     Encrypted,
     /// Not encrypted, for a network of the storage's own, but protected against changes.
     Plain,
+}
+
+/// What TLS with an etcd takes: files in PEM.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DirectoryTls {
+    /// Certificate of the authority that signed etcd's certificates.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// This process's certificate, where etcd asks for one.
+    #[serde(default)]
+    pub cert: Option<PathBuf>,
+    /// The key that belongs to it.
+    #[serde(default)]
+    pub key: Option<PathBuf>,
 }
 
 /// How disks are driven.
@@ -233,6 +258,10 @@ fn default_group() -> String {
     "evenkeel".to_owned()
 }
 
+fn default_directory() -> String {
+    EMBEDDED.to_owned()
+}
+
 fn default_iqn_prefix() -> String {
     "iqn.2026-01.io.evenkeel".to_owned()
 }
@@ -314,6 +343,8 @@ impl ServeConfig {
             group: default_group(),
             iqn_prefix: default_iqn_prefix(),
             data: data.to_owned(),
+            directory: default_directory(),
+            directory_tls: DirectoryTls::default(),
             api,
             api_token: None,
             peer: PeerConfig::default(),
@@ -321,6 +352,16 @@ impl ServeConfig {
             balance: BalanceConfig::default(),
             servers: servers.collect(),
         }
+    }
+
+    /// The same servers under the names `s` with successive numbers from `first` on: where several processes are one
+    /// group, each has names of its own.
+    #[must_use]
+    pub fn numbered_from(mut self, first: u16) -> Self {
+        for (number, server) in (u32::from(first)..).zip(&mut self.servers) {
+            server.name = format!("s{number}");
+        }
+        self
     }
 
     /// Checks what types cannot say.
@@ -338,6 +379,7 @@ impl ServeConfig {
                 self.iqn_prefix
             )));
         }
+        self.etcd()?;
         if !self.api.ip().is_loopback() && self.api_token_path().is_none() {
             return Err(error(format!(
                 "api '{}': must be a loopback address such as 127.0.0.1:8260, there is no token; 'evenkeel group init' \
@@ -436,6 +478,42 @@ impl ServeConfig {
         self.api_token.clone().or_else(made)
     }
 
+    /// The etcd that holds the directory, if one does, and what TLS with it takes.
+    ///
+    /// # Errors
+    /// One line with the offending key and value.
+    pub fn etcd(&self) -> Result<Option<(EtcdAddress, EtcdTls)>, ServeError> {
+        let DirectoryTls { ca, cert, key } = &self.directory_tls;
+        if self.directory == EMBEDDED {
+            return match ca.as_ref().or(cert.as_ref()).or(key.as_ref()) {
+                None => Ok(None),
+                Some(file) => Err(error(format!(
+                    "directory_tls '{}': the embedded directory takes no files; leave them out, or name an etcd",
+                    file.display()
+                ))),
+            };
+        }
+        let address = EtcdAddress::parse(&self.directory)?;
+        let identity = match (cert, key) {
+            (Some(cert), Some(key)) => Some((cert.clone(), key.clone())),
+            (None, None) => None,
+            (Some(one), None) | (None, Some(one)) => {
+                return Err(error(format!("directory_tls '{}': name cert and key, or none", one.display())));
+            }
+        };
+        if !address.is_tls() && (ca.is_some() || identity.is_some()) {
+            return Err(error(format!(
+                "directory '{address}': is without TLS; with directory_tls write etcds://"
+            )));
+        }
+        if address.is_tls() && ca.is_none() {
+            return Err(error(format!(
+                "directory '{address}': name the certificate of the authority that signed etcd's, directory_tls.ca"
+            )));
+        }
+        Ok(Some((address, EtcdTls { ca: ca.clone(), identity })))
+    }
+
     /// The folder of a server.
     #[must_use]
     pub fn folder(&self, server: &ServerConfig) -> PathBuf {
@@ -520,6 +598,12 @@ mod tests {
             ("data =", "api = \"0.0.0.0:8260\"\ndata =", "loopback"),
             ("127.0.0.1:7260", "10.0.0.11:7260", "evenkeel group init"),
             ("data =", "peer.data = \"rot13\"\ndata =", "rot13"),
+            ("data =", "directory = \"etcd://\"\ndata =", "'etcd://'"),
+            ("data =", "directory = \"zookeeper\"\ndata =", "'zookeeper'"),
+            ("data =", "directory = \"etcds://a\"\ndata =", "directory_tls.ca"),
+            ("data =", "directory = \"etcd://a\"\ndirectory_tls.ca = \"f\"\ndata =", "write etcds://"),
+            ("data =", "directory = \"etcds://a\"\ndirectory_tls.cert = \"f\"\ndata =", "cert and key"),
+            ("data =", "directory_tls.ca = \"f\"\ndata =", "embedded"),
         ] {
             let error = load(&FILE.replace(from, to)).unwrap_err();
             assert!(error.contains(word) && !error.contains('\n'), "{error}");

@@ -21,6 +21,7 @@ mod http;
 mod membership;
 mod names;
 mod offline;
+mod own;
 mod panics;
 mod probe;
 pub mod process;

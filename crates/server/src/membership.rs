@@ -57,7 +57,8 @@ pub(crate) fn begin_group(
     })
 }
 
-/// Makes the server a member if it is none, and brings its record up to date; gives its id.
+/// Makes the server a member if it is none, and brings its record up to date; gives its id. The record's mark is that of
+/// the folder where the server lives; one of the same name with another mark is another folder's.
 pub(crate) fn register(
     directory: &dyn Directory,
     keys: &Keyspace,
@@ -70,6 +71,14 @@ pub(crate) fn register(
             Ok((id, Some(txn)))
         }
         Some(id) if view.server(id).is_some_and(|kept| kept.record == *record) => Ok((id, None)),
+        Some(id) if view.server(id).is_some_and(|kept| kept.record.store_id != record.store_id) => {
+            let group = keys.group();
+            Err(error(format!(
+                "server '{}': the group '{group}' has one of this name that lives in another data folder; choose another \
+                 name",
+                record.name
+            )))
+        }
         Some(id) => Ok((id, Some(change::update_server(view, id, record).map_err(failed)?))),
     })
 }

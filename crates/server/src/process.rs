@@ -6,11 +6,13 @@
 use crate::ask::{ASKS_MAX, Ask, ServerHandle};
 use crate::clock::wall_ms;
 use crate::config::{ServeConfig, ServerConfig};
+use crate::directory::EtcdDirectory;
 use crate::disk::sync_folder;
 use crate::error::{ServeError, error};
 use crate::http::{self, Group, Guard};
 use crate::membership;
 use crate::names::TargetNames;
+use crate::own::{self, OwnServers};
 use crate::panics;
 use crate::security::api_token::TokenFile;
 use crate::security::identity::Identity;
@@ -27,6 +29,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How long the servers get to log their sessions out and make their stores clean.
 const STOP_WITHIN: Duration = Duration::from_millis(4500);
+/// How long a start waits for a directory that does not answer: both may have been switched on at the same time.
+const DIRECTORY_WITHIN: Duration = Duration::from_secs(10);
 /// How often leases of the embedded directory are looked at.
 const LEASE_TICK: Duration = Duration::from_millis(250);
 
@@ -35,8 +39,11 @@ pub struct Running {
     group: Arc<Group>,
     threads: Vec<JoinHandle<Result<(), ServeError>>>,
     api: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
-    ticker: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
+    ticker: Option<Ticker>,
 }
+
+/// The thread that tells the embedded directory the time, and what ends it.
+type Ticker = (Arc<AtomicBool>, JoinHandle<()>);
 
 /// Runs the servers until SIGTERM, Ctrl-C, or the end of the last of them. A panic ends the process.
 ///
@@ -106,13 +113,18 @@ pub fn start(config: ServeConfig) -> Result<Running, ServeError> {
         sockets.push((portal, peer));
     }
     let identities = identities(&config)?;
-    let path = config.data.join("directory");
-    let embedded = Arc::new(EmbeddedDirectory::open(&path).map_err(|e| error(e.to_string()))?);
-    let ticker = tick_leases(Arc::clone(&embedded));
-    let directory: Arc<dyn Directory> = embedded;
     let keys = Keyspace::new(&config.group).map_err(|e| error(e.to_string()))?;
-    check_same_servers(&*directory, &keys, &config)?;
+    let (directory, ticker) = open_directory(&config)?;
+    if ticker.is_some() {
+        check_same_servers(&*directory, &keys, &config)?;
+    } else {
+        OwnServers::expect_group(&config.data, &membership::read(&*directory, &keys)?)?;
+    }
     let group_id = membership::begin_group(&*directory, &keys, &config.group)?;
+    let own = match ticker {
+        Some(_) => None,
+        None => Some(claim_servers(&*directory, &keys, &config, group_id)?),
+    };
     for identity in identities.iter().flatten() {
         let Identity { fingerprint, server, .. } = identity;
         membership::record_certificate(&*directory, &keys, *fingerprint, server, wall_ms())?;
@@ -128,6 +140,7 @@ pub fn start(config: ServeConfig) -> Result<Running, ServeError> {
             directory: Arc::clone(&directory),
             keys: keys.clone(),
             group_id,
+            mark: own.as_ref().and_then(|own| own.mark(&server.name)).unwrap_or(0),
             names: names.clone(),
             portal,
             peer,
@@ -151,7 +164,42 @@ pub fn start(config: ServeConfig) -> Result<Running, ServeError> {
         tracing::info!("the admin API has no token: everybody on this machine may use it, nobody else");
     }
     let api = serve_api(api, Arc::clone(&group), guard)?;
-    Ok(Running { group, threads, api: Some(api), ticker: Some(ticker) })
+    Ok(Running { group, threads, api: Some(api), ticker })
+}
+
+/// Opens the directory; one in the data folder comes with a thread that tells it the time.
+fn open_directory(config: &ServeConfig) -> Result<(Arc<dyn Directory>, Option<Ticker>), ServeError> {
+    let (path, own) = (config.data.join("directory"), own::file(&config.data));
+    let Some((address, tls)) = config.etcd()? else {
+        if own.exists() {
+            return Err(error(format!(
+                "data folder '{}': its servers belong to a group whose directory is elsewhere; name it with --directory",
+                config.data.display()
+            )));
+        }
+        let embedded = Arc::new(EmbeddedDirectory::open(&path).map_err(|e| error(e.to_string()))?);
+        let ticker = tick_leases(Arc::clone(&embedded));
+        return Ok((embedded, Some(ticker)));
+    };
+    if path.exists() {
+        return Err(error(format!(
+            "data folder '{}': its servers belong to a group with a directory of its own, in the same folder; name another \
+             folder for servers of a group on '{address}'",
+            config.data.display()
+        )));
+    }
+    Ok((Arc::new(EtcdDirectory::open(&address, &tls, DIRECTORY_WITHIN)?), None))
+}
+
+/// Notes which servers of the group are this folder's, or makes sure that they are those.
+fn claim_servers(
+    directory: &dyn Directory,
+    keys: &Keyspace,
+    config: &ServeConfig,
+    group_id: u64,
+) -> Result<OwnServers, ServeError> {
+    let names: Vec<&str> = config.servers.iter().map(|server| server.name.as_str()).collect();
+    OwnServers::claim(&config.data, &names, &membership::read(directory, keys)?, group_id)
 }
 
 impl Running {
@@ -267,7 +315,7 @@ fn check_same_servers(
     )))
 }
 
-fn tick_leases(directory: Arc<EmbeddedDirectory>) -> (Arc<AtomicBool>, JoinHandle<()>) {
+fn tick_leases(directory: Arc<EmbeddedDirectory>) -> Ticker {
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     let thread = std::thread::spawn(move || {

@@ -29,6 +29,23 @@ pub(crate) struct Flags {
     /// Number of servers, without a file [default: 1].
     #[arg(long, env = "EVENKEEL_SERVERS", value_name = "N", conflicts_with = "config")]
     servers: Option<u16>,
+    /// Number of the first server, without a file: with 4 they are s4, s5 ... Where several processes are one group, each
+    /// has names of its own [default: 1].
+    #[arg(long, env = "EVENKEEL_FIRST_SERVER", value_name = "N", conflicts_with = "config")]
+    first_server: Option<u16>,
+    /// Where the group's directory is: embedded (in the data folder, for a group of one process), or
+    /// etcd://HOST:PORT with more members after commas, etcds:// for TLS [default: embedded].
+    #[arg(long, env = "EVENKEEL_DIRECTORY", value_name = "ADDRESS")]
+    directory: Option<String>,
+    /// Certificate (PEM) of the authority that signed etcd's.
+    #[arg(long, env = "EVENKEEL_DIRECTORY_CA", value_name = "FILE")]
+    directory_ca: Option<PathBuf>,
+    /// This process's certificate (PEM) for etcd, where it asks for one.
+    #[arg(long, env = "EVENKEEL_DIRECTORY_CERT", value_name = "FILE")]
+    directory_cert: Option<PathBuf>,
+    /// The key (PEM) that belongs to it.
+    #[arg(long, env = "EVENKEEL_DIRECTORY_KEY", value_name = "FILE")]
+    directory_key: Option<PathBuf>,
     /// Where initiators connect to the first server; the others follow on successive ports
     /// [default: 127.0.0.1:3260].
     #[arg(long, env = "EVENKEEL_PORTAL", value_name = "IP:PORT")]
@@ -129,7 +146,8 @@ fn configuration(flags: &Flags) -> Result<ServeConfig, Failure> {
             SocketAddr::new(LOOPBACK, PORTAL_PORT),
             SocketAddr::new(LOOPBACK, PEER_PORT),
             SocketAddr::new(LOOPBACK, API_PORT),
-        ),
+        )
+        .numbered_from(flags.first_server.unwrap_or(1)),
     };
     override_group(&mut config, flags);
     override_servers(&mut config, flags)?;
@@ -141,6 +159,10 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn override_group(config: &mut ServeConfig, flags: &Flags) {
     set(&mut config.data, &flags.data);
+    set(&mut config.directory, &flags.directory);
+    set(&mut config.directory_tls.ca, &flags.directory_ca.clone().map(Some));
+    set(&mut config.directory_tls.cert, &flags.directory_cert.clone().map(Some));
+    set(&mut config.directory_tls.key, &flags.directory_key.clone().map(Some));
     set(&mut config.api, &flags.api);
     set(&mut config.api_token, &flags.api_token.clone().map(Some));
     set(&mut config.peer.data, &flags.peer_data);

@@ -18,7 +18,8 @@ pub struct ServerRecord {
     pub domain: String,
     /// What it can do.
     pub capacity: ServerCapacity,
-    /// The identity of its store, so that another store is not taken for it.
+    /// Drawn by the data folder where it lives, so that another folder's server of the same name is not taken for it; 0
+    /// where the directory lives in the same folder.
     #[serde(with = "super::hex_u64")]
     pub store_id: u64,
 }

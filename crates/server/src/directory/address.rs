@@ -44,6 +44,12 @@ pub struct EtcdTls {
 }
 
 impl EtcdAddress {
+    /// Whether it is spoken to with TLS.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        self.tls
+    }
+
     /// Reads an address as people write it.
     ///
     /// # Errors

@@ -101,7 +101,7 @@ impl Connection {
             let answer = grpc.unary(ask(question), PathAndQuery::from_static(path), codec).await;
             answer.map(tonic::Response::into_inner).map_err(|status| judge(&status))
         };
-        let no_answer = |_| Failed::Unknown { reason: format!("{}: no answer in {within:?}", self.member) };
+        let no_answer = |_| Failed::Unknown { reason: format!("no answer in {within:?}") };
         timeout(within, answered).await.map_err(no_answer)?
     }
 
@@ -123,7 +123,7 @@ impl Connection {
             let answers = grpc.streaming(ask(questions), PathAndQuery::from_static(path), codec).await;
             answers.map(tonic::Response::into_inner).map_err(|status| judge(&status))
         };
-        let no_answer = |_| Failed::Unknown { reason: format!("{}: no answer in {within:?}", self.member) };
+        let no_answer = |_| Failed::Unknown { reason: format!("no answer in {within:?}") };
         timeout(within, opened).await.map_err(no_answer)?
     }
 
@@ -149,6 +149,17 @@ impl Failed {
             Self::LeaseNotFound => "there is no such lease".to_owned(),
             Self::Compacted => "the revision is no longer kept".to_owned(),
             Self::Future => "the revision does not exist yet".to_owned(),
+        }
+    }
+
+    /// The same, with the member that it was about.
+    pub(super) fn of(self, member: &str) -> Self {
+        match self {
+            Self::NotDone { reason, broken } => {
+                Self::NotDone { reason: format!("{member}: {reason}"), broken }
+            }
+            Self::Unknown { reason } => Self::Unknown { reason: format!("{member}: {reason}") },
+            Self::LeaseNotFound | Self::Compacted | Self::Future => self,
         }
     }
 

@@ -156,7 +156,10 @@ impl Members {
             let connection = self.connection().await;
             let connection = connection.map_err(|reason| Failed::NotDone { reason, broken: false })?;
             let answer = connection.unary(path, question.clone(), REQUEST_WITHIN).await;
-            let Err(failed) = answer else { return answer };
+            let failed = match answer {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed.of(&connection.member),
+            };
             if failed.broke_the_connection() {
                 self.give_up(&connection, &failed.reason()).await;
             }
@@ -205,7 +208,7 @@ impl Members {
                 Ok(Ok(revision)) => self.saw(revision),
                 Ok(Err(why)) => self.give_up(&connection, &why).await,
                 Err(failed) if failed.broke_the_connection() => {
-                    self.give_up(&connection, &failed.reason()).await;
+                    self.give_up(&connection, &failed.of(&connection.member).reason()).await;
                 }
                 Err(_) => {}
             }
@@ -273,12 +276,12 @@ fn client_tls(files: &EtcdTls) -> Result<ClientTlsConfig, ServeError> {
             Err(wrong(&"no PEM in it"))
         }
     };
-    let ca = files.ca.as_ref().ok_or_else(|| {
-        error("directory_ca: is missing; etcds:// needs the certificate of the authority that signed etcd's")
-    })?;
-    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(read("directory_ca", ca)?));
+    let mut tls = ClientTlsConfig::new();
+    if let Some(ca) = &files.ca {
+        tls = tls.ca_certificate(Certificate::from_pem(read("directory_tls.ca", ca)?));
+    }
     if let Some((certificate, key)) = &files.identity {
-        let (certificate, key) = (read("directory_cert", certificate)?, read("directory_key", key)?);
+        let (certificate, key) = (read("directory_tls.cert", certificate)?, read("directory_tls.key", key)?);
         tls = tls.identity(Identity::from_pem(certificate, key));
     }
     Ok(tls)

@@ -272,7 +272,7 @@ async fn renew(members: &Members, lease: i64) -> Result<(), Failed> {
         let failed = match tokio::time::timeout(REQUEST_WITHIN, renewed).await.map_err(no_answer).flatten() {
             Ok(true) => return Ok(()),
             Ok(false) => return Err(Failed::LeaseNotFound),
-            Err(failed) => failed,
+            Err(failed) => failed.of(&connection.member),
         };
         if !failed.broke_the_connection() || is_second {
             return Err(failed);

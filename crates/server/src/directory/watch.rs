@@ -9,7 +9,7 @@
 //! revision, it forgets the deletions of that very revision too, and still takes a watch that begins with it: only one
 //! that begins earlier is told.
 
-use super::connection::{Connection, Failed};
+use super::connection::{Connection, judge};
 use super::members::{Members, REQUEST_WITHIN, RETRY_AFTER};
 use super::{convert, wire};
 use evenkeel_meta::{Batch, Change, KeyRange, Revision, Watch, WatchError};
@@ -136,6 +136,7 @@ impl Follower {
         let mut answers: Streaming<wire::WatchResponse> = match opened {
             Ok(answers) => answers,
             Err(failed) => {
+                let failed = failed.of(&connection.member);
                 if failed.broke_the_connection() {
                     self.members.give_up(connection, &failed.reason()).await;
                 }
@@ -155,7 +156,7 @@ impl Follower {
                 }
                 Ok(None) => return Ended::Broken("etcd ended the watch".to_owned()),
                 Err(status) => {
-                    let failed: Failed = super::connection::judge(&status);
+                    let failed = judge(&status).of(&connection.member);
                     self.members.give_up(connection, &failed.reason()).await;
                     return Ended::Broken(failed.reason());
                 }

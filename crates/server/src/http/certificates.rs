@@ -2,6 +2,7 @@
 
 use super::Group;
 use super::reply::{Reply, bad_request, conflict, not_found, unavailable};
+use super::scope::Caller;
 use crate::clock::wall_ms;
 use crate::security::join::{Token, hash_of};
 use crate::security::{authority, certificate};
@@ -20,6 +21,7 @@ const JOIN_TOKENS_MAX: usize = 256;
 
 pub(super) async fn create_token(
     State(group): State<Arc<Group>>,
+    caller: Caller,
     wanted: Result<Json<CreateJoinToken>, JsonRejection>,
 ) -> Reply<JoinToken> {
     let Json(CreateJoinToken { servers, expires_s }) = wanted?;
@@ -44,7 +46,7 @@ pub(super) async fn create_token(
     group.forget_expired_tokens(now).await;
     let record = JoinTokenRecord { servers: servers.clone(), expires_unix_ms: now + expires_s * 1000 };
     group
-        .change(|view, _| {
+        .change(&caller, |view, _| {
             if view.join_tokens().count() >= JOIN_TOKENS_MAX {
                 return Err(conflict(format!(
                     "{JOIN_TOKENS_MAX} join tokens wait to be used: use them, or wait"
@@ -64,12 +66,13 @@ pub(super) async fn list(State(group): State<Arc<Group>>) -> Reply<CertificatesT
 
 pub(super) async fn revoke(
     State(group): State<Arc<Group>>,
+    caller: Caller,
     wanted: Result<Json<RevokeCertificates>, JsonRejection>,
 ) -> Reply<CertificatesTable> {
     let Json(wanted) = wanted?;
     let now = wall_ms();
     let rows = group
-        .change(|view, _| {
+        .change(&caller, |view, _| {
             let found: Vec<Fingerprint> = match (&wanted.certificate, &wanted.server) {
                 (Some(text), None) => {
                     let id = Fingerprint::parse(text);

@@ -1,11 +1,14 @@
 //! The admin API: JSON over HTTP under `/v1`, on loopback or with tokens. Any process answers for the whole group.
 
 mod certificates;
+mod fetch;
 mod guard;
 mod load;
 mod moves;
+mod others;
 mod reply;
 mod routes;
+mod scope;
 mod servers;
 mod volumes;
 
@@ -30,14 +33,13 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// The server of this name, or the first.
-    fn server(&self, name: Option<&str>) -> Result<&ServerHandle, reply::Failure> {
+    /// The server of this name, if it is one of this process's; without a name the first.
+    fn own_server(&self, name: Option<&str>) -> Result<Option<&ServerHandle>, reply::Failure> {
         match name {
-            None => self.servers.first().ok_or_else(|| reply::not_found("this process runs no server")),
-            Some(name) => self.servers.iter().find(|server| server.name == name).ok_or_else(|| {
-                let known: Vec<_> = self.servers.iter().map(|server| server.name.as_str()).collect();
-                reply::not_found(format!("server '{name}': not here; the servers are {}", known.join(", ")))
-            }),
+            None => {
+                self.servers.first().map(Some).ok_or_else(|| reply::not_found("this process runs no server"))
+            }
+            Some(name) => Ok(self.servers.iter().find(|server| server.name == name)),
         }
     }
 }
@@ -60,6 +62,17 @@ pub(crate) fn router(group: Arc<Group>, guard: Option<Guard>) -> Router {
         .route("/v1/certificates", get(certificates::list))
         .route("/v1/certificates/revoke", post(certificates::revoke))
         .route("/v1/balancing", put(load::enable))
+        // What processes ask each other: see `scope`.
+        .route("/v1/here/health", get(servers::health))
+        .route("/v1/here/servers", get(servers::list))
+        .route("/v1/here/sessions", get(servers::sessions))
+        .route("/v1/here/load", get(load::show))
+        .route("/v1/here/used", get(volumes::used))
+        .route("/v1/here/reached/{revision}", get(volumes::reached))
+        .route("/v1/here/volumes/{name}/route", get(routes::show))
+        .route("/v1/here/inventory", get(routes::inventory))
+        .route("/v1/here/moves", get(moves::of_here).post(moves::start))
+        .route("/v1/here/balancing", put(load::enable))
         .fallback(reply::no_such_path)
         .method_not_allowed_fallback(reply::no_such_method)
         .with_state(group);

@@ -1,16 +1,20 @@
 //! `GET` and `POST /v1/moves`, `GET /v1/moves/ID`.
 
 use super::Group;
+use super::fetch::fetch;
 use super::reply::{Failure, Reply, conflict, no_such_volume, not_found, unavailable};
+use super::scope::{Caller, HERE};
 use crate::ask::{Ask, MoveAsk, Progress};
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State};
-use evenkeel_api::{MoveRequest, MoveRow, MoveState, MovesTable};
+use axum::http::Method;
+use evenkeel_api::{MoveRequest, MoveRow, MoveState, MovesTable, RouteRow};
 use evenkeel_balance::MoveReason;
 use evenkeel_meta::records::{self, MoveRecord, ParsedKey, decode_json};
 use evenkeel_meta::{KeyRange, MoveId, View};
 use evenkeel_types::ServerId;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,16 +23,23 @@ use std::time::Duration;
 const BEGIN_POLL_EVERY: Duration = Duration::from_millis(20);
 const BEGIN_POLLS: usize = 100;
 
-pub(super) async fn list(State(group): State<Arc<Group>>) -> Reply<MovesTable> {
-    let mut table = empty();
-    for server in &group.servers {
-        if let Some(counters) = server.ask(Ask::Moves).await {
-            table = add(table, &counters);
-        }
-    }
-    let view = group.view().await?;
-    let progress = group.progress().await;
-    for (id, record) in group.records().await? {
+/// What the servers of a process know of moves beyond the directory.
+#[derive(Serialize, Deserialize)]
+pub(super) struct OwnMoves {
+    /// Their counters, without moves.
+    counters: MovesTable,
+    /// How far the moves are that they led, by number.
+    progress: BTreeMap<u64, Progress>,
+}
+
+pub(super) async fn of_here(State(group): State<Arc<Group>>) -> Json<OwnMoves> {
+    Json(group.own_moves().await)
+}
+
+pub(super) async fn list(State(group): State<Arc<Group>>, caller: Caller) -> Reply<MovesTable> {
+    let OwnMoves { counters: mut table, progress } = group.all_moves(&caller).await;
+    let (view, records) = group.view_and_records().await?;
+    for (id, record) in records {
         table.moves.push(row(&view, id, &record, &progress));
     }
     table.moves.sort_by(|a, b| b.started_ms.cmp(&a.started_ms).then(b.id.cmp(&a.id)));
@@ -66,21 +77,15 @@ const fn add(mut sum: MovesTable, table: &MovesTable) -> MovesTable {
 /// Starts a move at the extent's owner: it is the one that may.
 pub(super) async fn start(
     State(group): State<Arc<Group>>,
+    caller: Caller,
     request: Result<Json<MoveRequest>, JsonRejection>,
 ) -> Reply<MoveRow> {
     let Json(request) = request?;
     let (volume, extent) = (&request.volume, request.extent);
-    let first = group.server(None)?;
-    let table = first.ask(|answer| Ask::Route(volume.clone(), answer)).await;
-    let table = table.ok_or_else(|| unavailable(format!("server '{}' does not answer", first.name)))?;
-    let table = table.ok_or_else(|| no_such_volume(volume))?;
-    let row = table.extents.get(extent as usize).ok_or_else(|| {
-        not_found(format!(
-            "extent {extent} of '{volume}': beyond its end, name one from 0 to {}",
-            table.extents.len().saturating_sub(1)
-        ))
-    })?;
-    let owner = group.server(Some(&row.owner))?;
+    let row = group.own_route(volume, extent).await?;
+    let Some(owner) = group.own_server(Some(&row.owner))? else {
+        return group.start_elsewhere(&caller, &row.owner, &request).await;
+    };
     let before = group.records().await?.into_iter().map(|(id, _)| id).collect();
     let ask = MoveAsk { volume: volume.clone(), extent, to: request.to.clone(), rate: request.rate };
     let answer = owner.ask(|answer| Ask::Move(ask, answer)).await;
@@ -91,14 +96,15 @@ pub(super) async fn start(
 
 pub(super) async fn explain(
     State(group): State<Arc<Group>>,
+    caller: Caller,
     id: Result<Path<u64>, PathRejection>,
 ) -> Reply<MoveRow> {
     let Path(id) = id?;
-    let view = group.view().await?;
-    let found = group.records().await?.into_iter().find(|(known, _)| known.0 == id);
+    let (view, records) = group.view_and_records().await?;
+    let found = records.into_iter().find(|(known, _)| known.0 == id);
     let (id, record) = found
         .ok_or_else(|| not_found(format!("move {id}: not known; 'evenkeel moves' lists those that are")))?;
-    Ok(Json(row(&view, id, &record, &group.progress().await)))
+    Ok(Json(row(&view, id, &record, &group.all_moves(&caller).await.progress)))
 }
 
 impl Group {
@@ -115,13 +121,64 @@ impl Group {
         Ok(records.collect())
     }
 
-    /// How far all moves are, as the servers that lead them know. Each is asked once, however many moves there are.
-    async fn progress(&self) -> BTreeMap<u64, Progress> {
-        let mut all = BTreeMap::new();
+    /// The directory as it is now, and the records of all moves in it.
+    async fn view_and_records(&self) -> Result<(View, Vec<(MoveId, MoveRecord)>), Failure> {
+        Ok((self.view().await?, self.records().await?))
+    }
+
+    /// What this process's servers know. Each is asked once, however many moves there are.
+    async fn own_moves(&self) -> OwnMoves {
+        let (mut counters, mut progress) = (empty(), BTreeMap::new());
         for server in &self.servers {
-            all.extend(server.ask(Ask::Progress).await.unwrap_or_default());
+            if let Some(own) = server.ask(Ask::Moves).await {
+                counters = add(counters, &own);
+            }
+            progress.extend(server.ask(Ask::Progress).await.unwrap_or_default());
+        }
+        OwnMoves { counters, progress }
+    }
+
+    /// What all processes know that answer.
+    async fn all_moves(&self, caller: &Caller) -> OwnMoves {
+        let mut all = self.own_moves().await;
+        for (_, answer) in self.ask_others::<OwnMoves>(caller, "/moves").await {
+            if let Ok(theirs) = answer {
+                all.counters = add(all.counters, &theirs.counters);
+                all.progress.extend(theirs.progress);
+            }
         }
         all
+    }
+
+    /// The route of an extent, as a server of this process sees it.
+    async fn own_route(&self, volume: &str, extent: u32) -> Result<RouteRow, Failure> {
+        let running = self.servers.iter().find(|server| server.stopped.get().is_none());
+        let server = running.ok_or_else(|| unavailable("this process runs no server any more"))?;
+        let table = server.ask(|answer| Ask::Route(volume.to_owned(), answer)).await;
+        let table = table.ok_or_else(|| unavailable(format!("server '{}' does not answer", server.name)))?;
+        let mut table = table.ok_or_else(|| no_such_volume(volume))?;
+        let count = table.extents.len();
+        if extent as usize >= count {
+            let last = count.saturating_sub(1);
+            return Err(not_found(format!(
+                "extent {extent} of '{volume}': beyond its end, name one from 0 to {last}"
+            )));
+        }
+        Ok(table.extents.swap_remove(extent as usize))
+    }
+
+    /// Has the owner's process start a move.
+    async fn start_elsewhere(&self, caller: &Caller, owner: &str, request: &MoveRequest) -> Reply<MoveRow> {
+        if caller.here_only {
+            let (extent, volume) = (request.extent, &request.volume);
+            return Err(conflict(format!(
+                "extent {extent} of '{volume}': it was just moved to {owner}, try again"
+            )));
+        }
+        let process = self.process_of(caller, owner).await?;
+        let body = serde_json::to_vec(request).unwrap_or_default();
+        let path = format!("{HERE}/moves");
+        fetch(&process.api, Method::POST, &path, Some(body), caller).await.map(Json)
     }
 
     /// The record of a move that was just ordered, as soon as the directory has it: none that was there `before`.
@@ -141,7 +198,7 @@ impl Group {
                     && view.server_named(to) == Some(record.to)
             });
             if let Some((id, record)) = mine {
-                return Ok(Json(row(&view, id, &record, &self.progress().await)));
+                return Ok(Json(row(&view, id, &record, &self.own_moves().await.progress)));
             }
             tokio::time::sleep(BEGIN_POLL_EVERY).await;
         }

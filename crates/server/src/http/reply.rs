@@ -15,6 +15,11 @@ impl Failure {
     pub(super) fn new(status: StatusCode, line: impl Into<String>) -> Self {
         Self(status, line.into())
     }
+
+    /// The line.
+    pub(super) fn line(&self) -> &str {
+        &self.1
+    }
 }
 
 /// What handlers give back.

@@ -1,68 +1,143 @@
 //! `GET /v1/version`, `/v1/health`, `/v1/servers`, `/v1/sessions`.
 
 use super::Group;
+use super::others::Process;
+use super::reply::Failure;
+use super::scope::Caller;
 use crate::ask::{Ask, ServerHandle};
 use axum::Json;
 use axum::extract::State;
 use evenkeel_api::{Health, ServerRow, ServerState, ServersTable, SessionsTable, VersionInfo};
+use evenkeel_meta::records::{MemberRecord, MemberState, ServerRecord};
+use evenkeel_types::ServerId;
 use std::sync::Arc;
 
 pub(super) async fn version() -> Json<VersionInfo> {
     Json(crate::version())
 }
 
-pub(super) async fn health(State(group): State<Arc<Group>>) -> Json<Health> {
-    let mut waiting_for = None;
-    for server in &group.servers {
-        let waits = match server.ask(Ask::Status).await {
-            Some(status) => status.waiting_for,
-            None if server.stopped.get().is_some() => Some("its restart: it has stopped".to_owned()),
-            None => Some("an answer".to_owned()),
-        };
-        if let Some(what) = waits {
-            waiting_for = Some(format!("server {} waits for {what}", server.name));
-            break;
-        }
+pub(super) async fn health(State(group): State<Arc<Group>>, caller: Caller) -> Json<Health> {
+    let mut waiting_for = group.own_wait().await;
+    if waiting_for.is_none() {
+        let others = group.ask_others::<Health>(&caller, "/health").await;
+        waiting_for = others.into_iter().find_map(|(process, answer)| match answer {
+            Ok(health) => health.waiting_for,
+            Err(why) => process
+                .is_counted_on()
+                .map(|name| format!("server {name} waits for its process: {}", why.line())),
+        });
     }
     Json(Health { serving: waiting_for.is_none(), waiting_for })
 }
 
-pub(super) async fn list(State(group): State<Arc<Group>>) -> Json<ServersTable> {
-    let mut servers = Vec::new();
-    for server in &group.servers {
-        let row = match server.ask(Ask::Status).await {
-            Some(status) => Some(status.row),
-            None => server.stopped.get().and_then(|why| group.stopped_row(server, why)),
-        };
-        servers.extend(row);
+pub(super) async fn list(State(group): State<Arc<Group>>, caller: Caller) -> Json<ServersTable> {
+    let mut rows = group.own_rows().await;
+    for (process, answer) in group.ask_others::<ServersTable>(&caller, "/servers").await {
+        rows.extend(process.rows(&answer));
     }
+    rows.sort_by_key(|(id, _)| *id);
+    let servers = rows.into_iter().map(|(_, row)| row).collect();
     Json(ServersTable { group: group.config.group.clone(), servers })
 }
 
-impl Group {
-    /// What is known of a server that has stopped.
-    fn stopped_row(&self, server: &ServerHandle, why: &str) -> Option<ServerRow> {
-        let config = self.config.servers.iter().find(|config| config.name == server.name)?;
-        Some(ServerRow {
-            server: server.name.clone(),
-            state: ServerState::Stopped,
-            incarnation: server.actor.incarnation.0,
-            portal: config.portal.to_string(),
-            peer: config.peer.to_string(),
-            allocated_bytes: 0,
-            total_bytes: 0,
-            sessions: 0,
-            connected: Vec::new(),
-            disk: "none".to_owned(),
-            reason: Some(why.to_owned()),
-        })
-    }
-}
-
-pub(super) async fn sessions(State(group): State<Arc<Group>>) -> Json<SessionsTable> {
+pub(super) async fn sessions(State(group): State<Arc<Group>>, caller: Caller) -> Json<SessionsTable> {
     let mut sessions = Vec::new();
     for server in &group.servers {
         sessions.extend(server.ask(Ask::Sessions).await.unwrap_or_default());
     }
+    for (_, answer) in group.ask_others::<SessionsTable>(&caller, "/sessions").await {
+        sessions.extend(answer.map(|table| table.sessions).unwrap_or_default());
+    }
     Json(SessionsTable { sessions })
+}
+
+impl Group {
+    /// What the servers of this process wait for before they serve.
+    async fn own_wait(&self) -> Option<String> {
+        for server in &self.servers {
+            let waits = match server.ask(Ask::Status).await {
+                Some(status) => status.waiting_for,
+                None if server.stopped.get().is_some() => Some("its restart: it has stopped".to_owned()),
+                None => Some("an answer".to_owned()),
+            };
+            if let Some(what) = waits {
+                return Some(format!("server {} waits for {what}", server.name));
+            }
+        }
+        None
+    }
+
+    async fn own_rows(&self) -> Vec<(ServerId, ServerRow)> {
+        let mut rows = Vec::new();
+        for server in &self.servers {
+            let row = match server.ask(Ask::Status).await {
+                Some(status) => Some(status.row),
+                None => server.stopped.get().and_then(|why| self.stopped_row(server, why)),
+            };
+            rows.extend(row.map(|row| (server.id, row)));
+        }
+        rows
+    }
+
+    /// What is known of a server that has stopped.
+    fn stopped_row(&self, server: &ServerHandle, why: &str) -> Option<ServerRow> {
+        let config = self.config.servers.iter().find(|config| config.name == server.name)?;
+        Some(ServerRow {
+            state: ServerState::Stopped,
+            incarnation: server.actor.incarnation.0,
+            reason: Some(why.to_owned()),
+            ..row(&server.name, config.portal.to_string(), config.peer.to_string())
+        })
+    }
+}
+
+impl Process {
+    /// The rows of its servers: what it answered of each, and else what is on record.
+    fn rows(&self, answer: &Result<ServersTable, Failure>) -> Vec<(ServerId, ServerRow)> {
+        let on_record = |(id, record, member): &(ServerId, ServerRecord, Option<MemberRecord>)| {
+            let answered = answer
+                .as_ref()
+                .ok()
+                .and_then(|table| table.servers.iter().find(|row| row.server == record.name));
+            let why = || match answer {
+                Ok(_) => format!("the process at {} does not run it", self.api),
+                Err(why) => why.line().to_owned(),
+            };
+            (*id, answered.cloned().unwrap_or_else(|| silent_row(record, member.as_ref(), why())))
+        };
+        self.servers.iter().map(on_record).collect()
+    }
+}
+
+/// What is on record of a server whose process says nothing of it.
+fn silent_row(record: &ServerRecord, member: Option<&MemberRecord>, why: String) -> ServerRow {
+    let state = match member.map(|member| member.state) {
+        Some(MemberState::Up) => ServerState::Up,
+        Some(MemberState::Syncing) => ServerState::Syncing,
+        Some(MemberState::Down) | None => ServerState::Down,
+    };
+    ServerRow {
+        state,
+        incarnation: member.map_or(0, |member| member.incarnation.0),
+        total_bytes: record.capacity.bytes,
+        reason: Some(why),
+        ..row(&record.name, record.portals.join(" "), record.peer.clone())
+    }
+}
+
+/// A row of which nothing is known but addresses.
+fn row(name: &str, portal: String, peer: String) -> ServerRow {
+    ServerRow {
+        server: name.to_owned(),
+        state: ServerState::Down,
+        incarnation: 0,
+        portal,
+        peer,
+        allocated_bytes: 0,
+        total_bytes: 0,
+        sessions: 0,
+        connected: Vec::new(),
+        disk: "none".to_owned(),
+        reason: None,
+    }
 }

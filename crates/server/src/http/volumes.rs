@@ -2,42 +2,71 @@
 
 use super::Group;
 use super::reply::{Failure, Reply, bad_request, conflict, no_such_volume, unavailable};
-use crate::ask::Ask;
+use super::scope::Caller;
+use crate::ask::{Ask, FIRST_EXTENT};
 use crate::clock::wall_ms;
 use crate::entropy::random_u64;
+use crate::names::TargetNames;
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use evenkeel_api::{CreateVolume, Volume, VolumesTable};
 use evenkeel_meta::change::{self, Actor, ChangeError, NewVolume};
 use evenkeel_meta::records::{AccessRecord, check_volume_name};
-use evenkeel_meta::{KeyRange, Txn, View};
+use evenkeel_meta::{KeyRange, Revision, Txn, View};
 use evenkeel_types::VolumeId;
 use evenkeel_types::geometry::{BLOCK_BYTES, REGION_BYTES, VOLUME_BYTES_MAX};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Attempts at a change of the directory that others change at the same time.
 const ATTEMPTS_MAX: usize = 16;
+/// How long a change waits at most until all servers know of it.
+const REACHED_WITHIN: Duration = Duration::from_secs(2);
+/// How often it is looked.
+const REACHED_POLL_EVERY: Duration = Duration::from_millis(10);
 
-pub(super) async fn list(State(group): State<Arc<Group>>) -> Reply<VolumesTable> {
-    let view = group.view().await?;
-    let used = group.used_bytes().await;
-    let mut volumes: Vec<Volume> = view.volumes().map(|(id, _)| group.describe(&view, id, &used)).collect();
+pub(super) async fn list(State(group): State<Arc<Group>>, caller: Caller) -> Reply<VolumesTable> {
+    let used = group.used_bytes(&caller).await;
+    let names = group.names.clone();
+    let all = move |view: &View| view.volumes().map(|(id, _)| describe(&names, view, id, &used)).collect();
+    let mut volumes: Vec<Volume> = group.look(all).await?;
     volumes.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Json(VolumesTable { volumes }))
 }
 
-pub(super) async fn show(State(group): State<Arc<Group>>, Path(name): Path<String>) -> Reply<Volume> {
-    let view = group.view().await?;
-    let id = view.volume_named(&name).ok_or_else(|| no_such_volume(&name))?.record;
-    let used = group.used_bytes().await;
-    Ok(Json(group.describe(&view, id, &used)))
+pub(super) async fn show(
+    State(group): State<Arc<Group>>,
+    caller: Caller,
+    Path(name): Path<String>,
+) -> Reply<Volume> {
+    let used = group.used_bytes(&caller).await;
+    let (names, wanted) = (group.names.clone(), name.clone());
+    let one =
+        move |view: &View| view.volume_named(&wanted).map(|kept| describe(&names, view, kept.record, &used));
+    group.look(one).await?.map(Json).ok_or_else(|| no_such_volume(&name))
+}
+
+/// Bytes that each volume takes in the stores of this process.
+pub(super) async fn used(State(group): State<Arc<Group>>) -> Json<BTreeMap<VolumeId, u64>> {
+    Json(group.own_used_bytes().await)
+}
+
+/// Answers once this process's servers have seen a revision of the directory, or after a while.
+pub(super) async fn reached(
+    State(group): State<Arc<Group>>,
+    revision: Result<Path<u64>, PathRejection>,
+) -> Reply<()> {
+    let Path(revision) = revision?;
+    group.own_reached(Revision(revision)).await;
+    Ok(Json(()))
 }
 
 pub(super) async fn create(
     State(group): State<Arc<Group>>,
+    caller: Caller,
     new: Result<Json<CreateVolume>, JsonRejection>,
 ) -> Reply<Volume> {
     let Json(new) = new?;
@@ -50,7 +79,7 @@ pub(super) async fn create(
     let access = access_of(&new.allow)?;
     let seed = random_u64().map_err(|e| unavailable(format!("no random numbers: {e}")))?;
     let id = group
-        .change(|view, actor| {
+        .change(&caller, |view, actor| {
             let place =
                 view.place_for_new_volume().map_err(|e| conflict(format!("volume '{}': {e}", new.name)))?;
             let volume = NewVolume {
@@ -67,16 +96,16 @@ pub(super) async fn create(
         })
         .await?;
     let view = group.view().await?;
-    group.known_everywhere(&new.name).await;
-    Ok(Json(group.describe(&view, id, &BTreeMap::new())))
+    Ok(Json(describe(&group.names, &view, id, &BTreeMap::new())))
 }
 
 pub(super) async fn delete(
     State(group): State<Arc<Group>>,
+    caller: Caller,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Failure> {
     group
-        .change(|view, actor| {
+        .change(&caller, |view, actor| {
             let id = view.volume_named(&name).ok_or_else(|| no_such_volume(&name))?.record;
             Ok(((), change::delete_volume(view, actor, id, wall_ms()).map_err(failed)?))
         })
@@ -120,68 +149,88 @@ impl Group {
         View::from_snapshot(self.keys.clone(), &snapshot).map_err(|e| unavailable(e.to_string()))
     }
 
-    /// Changes the directory in the name of a server of this process; tries again when others were quicker.
+    /// Changes the directory in the name of a server of this process; tries again when others were quicker. Returns once
+    /// all servers that can be asked know of it, so that whoever is asked next does.
     pub(super) async fn change<T>(
         &self,
+        caller: &Caller,
         mut make: impl FnMut(&View, Actor) -> Result<(T, Txn), Failure>,
     ) -> Result<T, Failure> {
-        let actor = self.servers.first().ok_or_else(|| unavailable("this process runs no server"))?.actor;
+        let running = self.servers.iter().find(|server| server.stopped.get().is_none());
+        let actor = running.ok_or_else(|| unavailable("this process runs no server any more"))?.actor;
         for _ in 0..ATTEMPTS_MAX {
             let view = self.view().await?;
             let (result, txn) = make(&view, actor)?;
             let directory = Arc::clone(&self.directory);
             let done = tokio::task::spawn_blocking(move || directory.transact(&txn)).await;
-            if done.map_err(|e| unavailable(e.to_string()))??.succeeded {
+            let outcome = done.map_err(|e| unavailable(e.to_string()))??;
+            if outcome.succeeded {
+                self.reached(caller, outcome.revision).await;
                 return Ok(result);
             }
         }
         Err(unavailable("the directory changed under every attempt: try again"))
     }
 
-    /// Waits until every server's own view has the volume, so that a login right after the answer finds it.
-    async fn known_everywhere(&self, name: &str) {
-        for server in &self.servers {
-            for _ in 0..100 {
-                match server.ask(|answer| Ask::Route(name.to_owned(), answer)).await {
-                    Some(None) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
-                    Some(Some(_)) | None => break,
-                }
-            }
-        }
+    /// Waits until all servers have seen a revision, as far as they answer.
+    async fn reached(&self, caller: &Caller, revision: Revision) {
+        let path = format!("/reached/{revision}");
+        let all = async {
+            self.own_reached(revision).await;
+            let _: Vec<(_, Result<(), Failure>)> = self.ask_others(caller, &path).await;
+        };
+        let _ = tokio::time::timeout(REACHED_WITHIN, all).await;
     }
 
-    /// Bytes that each volume takes in the stores.
-    async fn used_bytes(&self) -> BTreeMap<VolumeId, u64> {
+    async fn own_reached(&self, revision: Revision) {
+        let all = async {
+            for server in &self.servers {
+                while server.look(move |view| view.revision() < revision).await == Some(true) {
+                    tokio::time::sleep(REACHED_POLL_EVERY).await;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(REACHED_WITHIN, all).await;
+    }
+
+    /// Bytes that each volume takes in the stores that can be asked.
+    async fn used_bytes(&self, caller: &Caller) -> BTreeMap<VolumeId, u64> {
+        let mut used = self.own_used_bytes().await;
+        for (_, answer) in self.ask_others::<BTreeMap<VolumeId, u64>>(caller, "/used").await {
+            for (volume, bytes) in answer.unwrap_or_default() {
+                *used.entry(volume).or_default() += bytes;
+            }
+        }
+        used
+    }
+
+    async fn own_used_bytes(&self) -> BTreeMap<VolumeId, u64> {
         let mut used = BTreeMap::new();
         for server in &self.servers {
-            for entry in server.ask(Ask::Inventory).await.and_then(Result::ok).unwrap_or_default() {
+            let entries = server.ask(|answer| Ask::Inventory(FIRST_EXTENT, usize::MAX, answer)).await;
+            for entry in entries.and_then(Result::ok).unwrap_or_default() {
                 *used.entry(entry.extent.volume).or_default() +=
                     u64::from(entry.units) * u64::from(REGION_BYTES);
             }
         }
         used
     }
+}
 
-    fn describe(&self, view: &View, id: VolumeId, used: &BTreeMap<VolumeId, u64>) -> Volume {
-        let record = &view.volume(id).expect("the caller found it in this view").record;
-        let access = view.access(id).map(|kept| &kept.record);
-        let allow = access.map_or_else(Vec::new, |access| {
-            access
-                .any
-                .then(|| "any".to_owned())
-                .into_iter()
-                .chain(access.initiators.iter().cloned())
-                .collect()
-        });
-        Volume {
-            name: record.name.clone(),
-            id: id.0,
-            iqn: self.names.of(&record.name),
-            size_bytes: record.size_bytes,
-            replicas: record.replicas,
-            allow,
-            portals: view.servers().flat_map(|(_, kept)| kept.record.portals.clone()).collect(),
-            allocated_bytes: used.get(&id).copied().unwrap_or(0),
-        }
+fn describe(names: &TargetNames, view: &View, id: VolumeId, used: &BTreeMap<VolumeId, u64>) -> Volume {
+    let record = &view.volume(id).expect("the caller found it in this view").record;
+    let access = view.access(id).map(|kept| &kept.record);
+    let allow = access.map_or_else(Vec::new, |access| {
+        access.any.then(|| "any".to_owned()).into_iter().chain(access.initiators.iter().cloned()).collect()
+    });
+    Volume {
+        name: record.name.clone(),
+        id: id.0,
+        iqn: names.of(&record.name),
+        size_bytes: record.size_bytes,
+        replicas: record.replicas,
+        allow,
+        portals: view.servers().flat_map(|(_, kept)| kept.record.portals.clone()).collect(),
+        allocated_bytes: used.get(&id).copied().unwrap_or(0),
     }
 }

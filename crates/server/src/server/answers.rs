@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::portal::Portal;
-use crate::ask::{Ask, MoveAsk, Progress, Status};
+use crate::ask::{Ask, MoveAsk, Progress, Status, next_extent};
 use crate::clock;
 use evenkeel_api::{
     LoadTable, MovesTable, ResourceLoad, RouteRow, RouteTable, ServerLoadRow, ServerRow, ServerState,
@@ -33,10 +33,11 @@ pub(super) fn answer(core: &Rc<Core>, portal: &Rc<Portal>, about: &About, ask: A
         }
         Ask::Status(answer) => drop(answer.send(status(core, portal, about))),
         Ask::Sessions(answer) => drop(answer.send(portal.session_rows())),
-        Ask::Inventory(answer) => {
+        Ask::Inventory(from, max, answer) => {
             let core = Rc::clone(core);
-            tokio::task::spawn_local(async move { drop(answer.send(inventory(&core).await)) });
+            tokio::task::spawn_local(async move { drop(answer.send(inventory(&core, from, max).await)) });
         }
+        Ask::Look(look) => drop(core.with_view(look)),
         Ask::Move(ask, answer) => drop(answer.send(start_move(core, &ask))),
         Ask::EnableBalancing(enabled, answer) => {
             core.with_balancer(|balancer| balancer.enable(enabled));
@@ -189,32 +190,25 @@ fn status(core: &Core, portal: &Portal, about: &About) -> Status {
     Status { row, waiting_for }
 }
 
-async fn inventory(core: &Rc<Core>) -> Result<Vec<InventoryEntry>, String> {
+async fn inventory(core: &Rc<Core>, from: ExtentId, max: usize) -> Result<Vec<InventoryEntry>, String> {
     let mut all: Vec<InventoryEntry> = Vec::new();
     loop {
-        let from = all.last().map_or(FIRST_EXTENT, |last| next_extent(last.extent));
+        let from = all.last().map_or(from, |last| next_extent(last.extent));
+        let wanted = INVENTORY_PAGE.min(max - all.len());
         let (answer, answered) = oneshot::channel();
-        core.list_store(from, INVENTORY_PAGE, answer);
+        core.list_store(from, wanted as u32, answer);
         let page = answered.await.map_err(|_| "the server stops".to_owned())?;
         let page = page.map_err(|e| format!("its store does not answer: {e:?}"))?;
-        let is_last = page.len() < INVENTORY_PAGE as usize;
+        let is_last = page.len() < wanted;
         all.extend(page);
-        if is_last {
+        if is_last || all.len() >= max {
             return Ok(all);
         }
     }
 }
 
 /// Records read from the store at a time.
-const INVENTORY_PAGE: u32 = 512;
-const FIRST_EXTENT: ExtentId = ExtentId { volume: evenkeel_types::VolumeId(0), index: 0 };
-
-const fn next_extent(extent: ExtentId) -> ExtentId {
-    match extent.index.checked_add(1) {
-        Some(index) => ExtentId { volume: extent.volume, index },
-        None => ExtentId { volume: evenkeel_types::VolumeId(extent.volume.0 + 1), index: 0 },
-    }
-}
+const INVENTORY_PAGE: usize = 512;
 
 fn start_move(core: &Core, ask: &MoveAsk) -> Result<(), String> {
     let found = core.with_view(|view| {

@@ -123,17 +123,26 @@ impl Follower {
     }
 
     fn follow(&self, news: &mpsc::Sender<News>) {
+        let mut is_away = false;
         while !self.is_over() {
             // What is listed from here on is newer than anything that was found not to fit.
             self.list_again.store(false, Ordering::Relaxed);
             let snapshot = match self.directory.range(&KeyRange::prefix(&self.prefix), None) {
                 Ok(snapshot) => snapshot,
                 Err(e) => {
-                    tracing::warn!("cannot list the directory, trying again: {e}");
+                    // Once, not at every attempt.
+                    if !is_away {
+                        tracing::warn!("cannot list the directory, trying again until it answers: {e}");
+                    }
+                    is_away = true;
                     std::thread::sleep(RETRY_AFTER);
                     continue;
                 }
             };
+            if is_away {
+                tracing::info!("the directory was listed again");
+            }
+            is_away = false;
             let from = snapshot.revision.next();
             if news.blocking_send(News::Listed(snapshot)).is_err() {
                 return;

@@ -4,7 +4,6 @@ mod answers;
 mod balancer;
 mod core;
 mod directory_link;
-mod election;
 #[cfg(test)]
 mod fixture;
 mod front_end;
@@ -13,6 +12,7 @@ mod move_records;
 mod opening;
 mod peers;
 mod portal;
+mod presence;
 mod spin;
 mod standstill;
 #[cfg(test)]
@@ -22,10 +22,10 @@ mod vital;
 use self::balancer::{Balancer, TICK_EVERY};
 use self::core::{Core, Parts};
 use self::directory_link::{DirectoryLink, News};
-use self::election::Candidacy;
 use self::opening::Opened;
 use self::peers::{JoinDesk, PeerLinks, Security};
 use self::portal::Portal;
+use self::presence::Presence;
 use self::vital::Vital;
 use crate::ask::Ask;
 use crate::clock;
@@ -61,6 +61,8 @@ pub(crate) struct Launch {
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) keys: Keyspace,
     pub(crate) group_id: u64,
+    /// Of the folder where it lives: see [`crate::own`]; 0 where the directory lives there too.
+    pub(crate) mark: u64,
     pub(crate) names: TargetNames,
     pub(crate) portal: TcpListener,
     pub(crate) peer: TcpListener,
@@ -134,7 +136,7 @@ async fn serve(launch: Launch, opened: Opened) -> Result<(), ServeError> {
     let pace = pace.map(|capacity| disk::Pace::new(capacity.disk_read_iops, capacity.disk_write_iops));
     let driver = disk::drive(opened.file, &launch.config.disk, pace)?;
     let (link, news) = DirectoryLink::open(&launch.directory, launch.keys.prefix().to_owned());
-    let candidacy = Candidacy::begin(Arc::clone(&launch.directory), launch.keys.clone(), actor);
+    let presence = Presence::begin(Arc::clone(&launch.directory), launch.keys.clone(), actor);
     let now = clock::now();
     let engine = Engine::new(EngineConfig {
         me: actor.server,
@@ -182,7 +184,7 @@ async fn serve(launch: Launch, opened: Opened) -> Result<(), ServeError> {
     vital.spawn("peer port", peers::accept(Rc::clone(&core), peer));
     vital.spawn("connections to peers", peers::dial_all(Rc::clone(&core)));
     let accepting = vital.spawn("portal", Rc::clone(&targets).accept(portal));
-    vital.spawn("balancing", balance(Rc::clone(&core), candidacy));
+    vital.spawn("balancing", balance(Rc::clone(&core), presence));
     vital.spawn("tidying", tidy(Rc::clone(&core)));
     vital.spawn("standstills", standstill::watch(Rc::clone(&core), Rc::clone(&targets)));
     let about = answers::About {
@@ -281,14 +283,14 @@ async fn tidy(core: Rc<Core>) {
 }
 
 /// Measures every second, tells the peers, and has moves made.
-async fn balance(core: Rc<Core>, candidacy: Candidacy) {
+async fn balance(core: Rc<Core>, presence: Presence) {
     let mut ticks = tokio::time::interval(TICK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let now = clock::now();
         let space = core.space();
-        let is_planner = candidacy.is_elected();
+        let is_planner = presence.is_elected();
         let tick =
             core.with_view(|view| core.with_balancer(|balancer| balancer.tick(now, view, is_planner, space)));
         let Some(tick) = tick else { continue };

@@ -184,7 +184,7 @@ fn register(launch: &Launch, file: &DiskFile) -> Result<ServerId, ServeError> {
             net_mib_s: declared.map_or(0.0, |c| c.net_mib_s),
             cpu_cores: declared.map_or(0.0, |c| c.cpu_cores),
         },
-        store_id: 0,
+        store_id: launch.mark,
     };
     membership::register(&*launch.directory, &launch.keys, &record)
 }

@@ -109,6 +109,7 @@ impl Lone {
             config,
             directory: Arc::new(directory.clone()),
             keys: keys.clone(),
+            mark: 0,
             group_id,
             portal: listen(),
             peer: listen(),

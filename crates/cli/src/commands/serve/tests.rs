@@ -119,3 +119,17 @@ fn declared_capacities_are_those_of_every_server() {
         assert!(refused.contains(named), "{wrong}: {refused}");
     }
 }
+
+#[test]
+fn a_process_of_several_names_its_servers_and_their_directory() {
+    let line = ["--data", "/d", "--servers", "2", "--first-server", "4", "--directory", "etcd://a:1,b"];
+    let config = configured(&line).unwrap();
+    let names: Vec<_> = config.servers.iter().map(|server| server.name.as_str()).collect();
+    assert_eq!(names, ["s4", "s5"]);
+    assert_eq!(config.directory, "etcd://a:1,b");
+    assert_eq!(configured(&["--data", "/d"]).unwrap().directory, "embedded");
+    let tls = ["--data", "/d", "--directory", "etcds://a", "--directory-ca", "ca", "--directory-cert", "c"];
+    let refused = configured(&tls).unwrap_err();
+    assert_eq!(refused.exit, Exit::Usage);
+    assert!(refused.to_string().contains("cert and key"), "{refused}");
+}
