@@ -4,16 +4,17 @@
 #   make demo [SEED=n] [ARGS=...]    three servers, a hot spot, and how the load evens itself
 #   make bench [ARGS=...]            against tgt
 #   make sim [SEEDS=200]             the simulator over many seeds
+#   make model [ARGS=...]            every order of events within small bounds, and what breaks without each rule
 #   make planted                     shows that the simulator finds bugs planted on purpose
 #   make fuzz [SECONDS_EACH=30]      fuzzes every parser
 #   make footprint                   memory, start times and idle CPU with 100 GiB of volumes, and whether they hold
-#   make soak [MINUTES=60]           the simulator for as long as you like
+#   make soak [MINUTES=60]           the simulator and the model for as long as you like
 
 SEEDS ?= 200
 export SECONDS_EACH MINUTES FIRST_SEED
 
 .DEFAULT_GOAL := help
-.PHONY: help test demo bench sim planted fuzz footprint soak
+.PHONY: help test demo bench sim model planted fuzz footprint soak
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -32,6 +33,10 @@ bench: tools/bench.sh
 sim:
 	@./tools/setup.sh demo
 	cargo run --release --locked -p evenkeel-sim -- --seeds $(SEEDS) $(ARGS)
+
+model:
+	@./tools/setup.sh demo
+	cargo run --release --locked --quiet -p evenkeel-model -- $(ARGS)
 
 planted: tools/planted.sh
 	@./tools/setup.sh demo
