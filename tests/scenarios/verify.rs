@@ -5,7 +5,7 @@ use evenkeel_iscsi::initiator::Event;
 use evenkeel_scsi::initiator::request;
 use evenkeel_scsi::{SenseKey, Status};
 use evenkeel_tests::{Group, GroupOptions, Initiator, StoppedStore};
-use evenkeel_types::store_op::{IdentityChange, StoreOp};
+use evenkeel_types::store_op::StoreOp;
 use evenkeel_types::{Bytes, Epoch, ExtentId, ServerId, VolumeId};
 use smallvec::SmallVec;
 use std::time::{Duration, Instant};
@@ -100,7 +100,7 @@ fn accept(extent: ExtentId, epoch: Epoch, server: u16) -> StoreOp {
         replicas: SmallVec::from_slice(&[ServerId(server.into())]),
         live: true,
         reserve_all: false,
-        identities: IdentityChange::Keep,
+        forget_below: Vec::new(),
     }
 }
 

@@ -12,6 +12,12 @@ pub struct CreateVolume {
     /// Initiator names that may log in, or `any`; nobody if empty.
     #[serde(default)]
     pub allow: Vec<String>,
+    /// Copies of each extent in all, 1 to 3. Without it: 2 if the group has two failure domains, else 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u8>,
+    /// Whether copies of an extent may be at different servers of one machine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub same_host: bool,
 }
 
 /// One volume.
@@ -33,6 +39,9 @@ pub struct Volume {
     pub portals: Vec<String>,
     /// Bytes that it takes in the stores.
     pub allocated_bytes: u64,
+    /// What whoever made it should know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<String>,
 }
 
 /// `GET /v1/volumes`.

@@ -12,6 +12,25 @@ pub const LEASE_GUARD: Duration = Duration::from_millis(2500);
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(400);
 /// How long a peer may be silent before its connection is given up.
 pub const PEER_SILENCE_MAX: Duration = LEASE;
+/// How long a server may answer no heartbeat before it is marked down.
+pub const SILENCE_MAX: Duration = Duration::from_secs(2);
+/// The same for a server that has not answered yet in its present life, or in this server's: where all start together,
+/// not all are there at once.
+pub const START_PATIENCE: Duration = Duration::from_secs(5);
+/// How recently a server must have answered to count as reached.
+pub const REACHED_WITHIN: Duration = Duration::from_millis(1200);
+/// How long others may take to say whether they reach a silent server.
+pub const PROBE_PATIENCE: Duration = Duration::from_millis(300);
+/// How long a server that others reach, or all others together, may be silent before one of the two sides goes.
+pub const LINK_CUT_PATIENCE: Duration = Duration::from_secs(4);
+/// How long after a mark the next one needs a majority, or that the server's hint of life has expired.
+pub const MARK_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// How long a mark without an answer is waited for.
+pub const MARK_PATIENCE: Duration = Duration::from_secs(2);
+/// Extents that are brought up to date at a syncing server at once.
+pub const RESYNC_EXTENTS_MAX: usize = 32;
+/// Extents that are compared in one step.
+pub const RESYNC_PAGE: u32 = 128;
 /// How old the proof that an initiator's connection lives may be when its write is sequenced.
 pub const PROOF_AGE_MAX: Duration = Duration::from_millis(2000);
 /// How long a host's request is retried inside before it is answered with an error.

@@ -10,7 +10,7 @@ use evenkeel_meta::change::Actor;
 use evenkeel_meta::{Route, Txn, View};
 use evenkeel_peer::{Message, ReplyOutcome, Voided};
 use evenkeel_types::store_op::{StoreOp, StoreTicket};
-use evenkeel_types::{Epoch, ExtentId, Incarnation, Region, ServerId, Time, Version, WriteId};
+use evenkeel_types::{Epoch, ExtentId, Incarnation, Region, Regions, ServerId, Time, Version, WriteId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// What a peer is to this server at present.
@@ -24,7 +24,9 @@ pub(crate) struct PeerState {
     pub(crate) up: bool,
     /// When something last came from it.
     pub(crate) last_heard: Time,
-    /// When the latest heartbeat was sent that it answered over this connection: the start of the leases it gives.
+    /// When the latest heartbeat was sent that it answered over this connection.
+    pub(crate) acked_from: Option<Time>,
+    /// The same for answers that give leases: the start of them.
     pub(crate) lease_from: Option<Time>,
     /// When this server last answered one of its heartbeats, over any connection.
     pub(crate) last_answered: Option<Time>,
@@ -44,7 +46,7 @@ pub(crate) enum Pending {
     /// A step of taking over or of mending a chain of versions.
     Reign { extent: ExtentId, reign: u64, step: ReignStep },
     /// A region to be copied.
-    CopyRead { extent: ExtentId, region: Region, read: u64 },
+    CopyRead { extent: ExtentId, server: ServerId, region: Region, read: u64 },
     /// A step of becoming a copy.
     Join { extent: ExtentId, attachment: u64, step: JoinStep },
     /// The durable acceptance of the epoch of a successor.
@@ -67,12 +69,14 @@ pub(crate) enum Pending {
         region: Region,
         version: Version,
     },
-    /// Identities for a copy here.
-    Remember { server: ServerId, session: u64, extent: ExtentId, attachment: u64 },
+    /// Space for writes to a copy here.
+    ReplicaReserve { server: ServerId, session: u64, extent: ExtentId, attachment: u64, regions: Regions },
     /// A copy that is given up.
     Release { extent: ExtentId },
     /// A page of the search for copies to be given up.
     Sweep,
+    /// A page of this server's own records, to be compared with a peer's.
+    Compare { server: ServerId, number: u64 },
     /// A page for a peer.
     Inventory { server: ServerId, session: u64, number: u64 },
 }
@@ -109,6 +113,10 @@ pub(crate) enum TxnFor {
     Prepare { extent: ExtentId },
     /// The decision of a move.
     Propose { extent: ExtentId },
+    /// A silent server goes.
+    MarkDown,
+    /// This server becomes up.
+    BecomeUp,
     /// The end of a move that is given up, or the settlement of a Propose without an answer. The transaction is kept:
     /// what a failure says depends on what it compared.
     Clear { extent: ExtentId, txn: Txn },
@@ -131,15 +139,26 @@ pub(crate) struct Core {
     pub(crate) finished: VecDeque<(Origin, ReplyOutcome)>,
     /// Extents that have to be looked at again.
     pub(crate) wake: VecDeque<ExtentId>,
-    pub(crate) pending: Slots<Pending>,
+    /// What the store is asked for, and since when.
+    pub(crate) pending: Slots<(Time, Pending)>,
     pub(crate) txns: BTreeMap<TxnTicket, TxnFor>,
     /// The lowest write that each gateway may still retry, as far as this server has heard.
     pub(crate) floors: BTreeMap<ServerId, WriteId>,
     /// Attachments that this server has ended by accepting a higher epoch, by the owner that had attached it.
     pub(crate) voided: BTreeMap<(ServerId, ExtentId), u64>,
-    /// Extents that move away from this server.
+    /// Extents with reads that wait for a lease.
+    pub(crate) awaiting_lease: BTreeSet<ExtentId>,
+    /// Extents of this server with a move under way.
     pub(crate) moving: BTreeSet<ExtentId>,
-    /// Copies that this server receives.
+    /// Syncing: extents whose owner promised that all regions are current here.
+    pub(crate) promises: BTreeSet<ExtentId>,
+    /// Copies that were promised to be current, by the server that has them.
+    pub(crate) caught_up: VecDeque<(ServerId, ExtentId)>,
+    /// The directory says that this server is down: nothing is done any more.
+    pub(crate) retired: bool,
+    /// This server's own transaction to `up` has no answer yet.
+    pub(crate) rejoining: bool,
+    /// Copies that this server receives by moves.
     pub(crate) copies_in: usize,
     /// Whether the store has stopped.
     pub(crate) store_stopped: bool,
@@ -167,7 +186,12 @@ impl Core {
             txns: BTreeMap::new(),
             floors: BTreeMap::new(),
             voided: BTreeMap::new(),
+            awaiting_lease: BTreeSet::new(),
             moving: BTreeSet::new(),
+            promises: BTreeSet::new(),
+            caught_up: VecDeque::new(),
+            retired: false,
+            rejoining: false,
             copies_in: 0,
             store_stopped: false,
             next_sequence: 0,
@@ -209,7 +233,7 @@ impl Core {
     }
 
     pub(crate) fn store(&mut self, pending: Pending, op: StoreOp) {
-        let ticket = StoreTicket(self.pending.insert(pending).to_bits());
+        let ticket = StoreTicket(self.pending.insert((self.now, pending)).to_bits());
         self.out.push_back(Output::Store { ticket, op });
     }
 

@@ -1,6 +1,6 @@
 //! Numbers for metrics, records and tests.
 
-/// What one move did, or all moves of a server together.
+/// What was done for one copy, by a move or to bring a replica up to date, or for many together.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct MoveCounters {
     /// Writes that went to both copies before they were answered.
@@ -26,6 +26,8 @@ pub struct MoveCounters {
 pub struct Counters {
     /// Sums over all moves away from this server.
     pub moves: MoveCounters,
+    /// Sums over the replicas of extents that this server owns: writes that went there, regions compared and sent.
+    pub resync: MoveCounters,
     /// Moves that reached their target.
     pub moves_done: u64,
     /// Moves given up.
@@ -52,4 +54,6 @@ pub struct Counters {
     pub takeovers: u64,
     /// Copies freed.
     pub freed: u64,
+    /// Servers that this one marked down.
+    pub marked_down: u64,
 }

@@ -10,14 +10,14 @@ use crate::owner::{Floors, Phase};
 use crate::replica::copy_outcome;
 use crate::slots::Key;
 use crate::timers::Timer;
-use evenkeel_meta::{Batch, Changes, DirectoryError, TxnOutcome, View};
+use evenkeel_meta::{Batch, Changes, DirectoryError, MemberState, Revision, TxnOutcome, View};
 use evenkeel_peer::{
-    Copied, Heartbeat, HeartbeatAck, INVENTORY_PAGE_MAX, Inventory, InventoryReply, Message, OldestOpen,
-    Remembered, Reply, ReplyOutcome, Request, VOIDED_MAX, Written,
+    Copied, CopyOutcome, Heartbeat, HeartbeatAck, INVENTORY_PAGE_MAX, Inventory, InventoryReply, Message,
+    OldestOpen, Refusal, Reply, ReplyOutcome, Request, Reserved, VOIDED_MAX, Written,
 };
 use evenkeel_types::store_op::{StoreError, StoreOp, StoreOutcome, StoreReply, StoreTicket};
 use evenkeel_types::{ExtentId, Incarnation, ServerId, Time, WriteId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 impl Engine {
@@ -28,7 +28,7 @@ impl Engine {
     }
 
     pub(crate) fn handle_store(&mut self, ticket: StoreTicket, outcome: StoreOutcome) {
-        let Some(pending) = self.core.pending.remove(Key::from_bits(ticket.0)) else {
+        let Some((_, pending)) = self.core.pending.remove(Key::from_bits(ticket.0)) else {
             return;
         };
         self.core.store_stopped |= matches!(outcome, Err(StoreError::Stopped));
@@ -52,9 +52,9 @@ impl Engine {
             Pending::Reign { extent, reign, step } => {
                 self.with_extent(extent, |extent, core| extent.handle_reign_step(core, reign, step, outcome));
             }
-            Pending::CopyRead { extent, region, read } => {
+            Pending::CopyRead { extent, server, region, read } => {
                 self.with_extent(extent, |extent, core| {
-                    extent.handle_region_read(core, region, read, outcome);
+                    extent.handle_region_read(core, server, region, read, outcome);
                 });
             }
             Pending::Join { extent, attachment, step } => {
@@ -69,6 +69,11 @@ impl Engine {
                 self.with_extent(extent, |extent, core| extent.handle_released(core, &outcome));
             }
             Pending::Sweep => self.handle_sweep(outcome),
+            Pending::Compare { server, number } => {
+                if let Ok(StoreReply::Inventory(page)) = outcome {
+                    self.handle_own_page(server, number, page);
+                }
+            }
             pending => self.answer_copy(pending, outcome),
         }
     }
@@ -86,17 +91,14 @@ impl Engine {
                 let copied = Copied { extent, attachment, region, version, outcome };
                 self.core.answer(server, session, Message::Copied(copied));
             }
-            Pending::Remember { server, session, extent, attachment } => {
+            Pending::ReplicaReserve { server, session, extent, attachment, regions } => {
                 let refusal = match copy_outcome(&outcome) {
-                    evenkeel_peer::CopyOutcome::Applied => None,
-                    evenkeel_peer::CopyOutcome::Refused(refusal) => Some(refusal),
-                    evenkeel_peer::CopyOutcome::Mismatch { .. } => Some(evenkeel_peer::Refusal::NotAttached),
+                    CopyOutcome::Applied => None,
+                    CopyOutcome::Refused(refusal) => Some(refusal),
+                    CopyOutcome::Mismatch { .. } => Some(Refusal::NotAttached),
                 };
-                self.core.answer(
-                    server,
-                    session,
-                    Message::Remembered(Remembered { extent, attachment, refusal }),
-                );
+                let reserved = Reserved { extent, attachment, regions, refusal };
+                self.core.answer(server, session, Message::Reserved(reserved));
             }
             Pending::Inventory { server, session, number } => {
                 let entries = match outcome {
@@ -138,10 +140,16 @@ impl Engine {
             Message::Reply(reply) => self.handle_reply(from, reply),
             Message::Heartbeat(heartbeat) => self.handle_heartbeat(from, heartbeat),
             Message::HeartbeatAck(ack) => self.handle_heartbeat_ack(from, &ack),
+            Message::Current(current) => self.handle_current(from, &current),
+            Message::Compared(compared) => self.handle_compared(from, &compared),
+            Message::Probe(probe) => self.handle_probe(from, probe),
+            Message::Probed(probed) => self.handle_probed(from, probed),
             Message::Load { report } => self.core.out.push_back(Output::LoadReport { from, report }),
             Message::Inventory(inventory) => self.handle_inventory(from, inventory),
             Message::InventoryReply(InventoryReply { number, entries }) => {
-                self.core.out.push_back(Output::InventoryPage { from, number, entries });
+                if let Some(entries) = self.handle_peer_page(from, number, entries) {
+                    self.core.out.push_back(Output::InventoryPage { from, number, entries });
+                }
             }
             // Hellos belong to the driver's handshake.
             Message::Hello(_) | Message::Refuse { .. } => {}
@@ -158,12 +166,10 @@ impl Engine {
                 self.with_extent(id, |extent, core| extent.handle_attach(core, from, attach));
             }
             Message::Attached(attached) => self.with_extent(attached.extent, |extent, core| {
-                extent.handle_promise(core, from, &attached);
-                extent.handle_target_attached(core, from, &attached);
+                extent.handle_attached(core, from, &attached);
             }),
             Message::AttachRefused(refused) => self.with_extent(refused.extent, |extent, core| {
-                extent.handle_promise_refused(core, refused.attachment, refused.refusal);
-                extent.handle_target_refused(core, refused.attachment, refused.refusal);
+                extent.handle_link_refused(core, from, refused.attachment, refused.refusal);
             }),
             Message::Write(write) => {
                 let id = write.extent;
@@ -181,14 +187,14 @@ impl Engine {
             Message::Copied(copied) => {
                 self.with_extent(copied.extent, |extent, core| extent.handle_copied(core, from, &copied));
             }
-            Message::Remember(remember) => {
-                let id = remember.extent;
+            Message::Reserve(reserve) => {
+                let id = reserve.extent;
                 self.extent_mut(id);
-                self.with_extent(id, |extent, core| extent.handle_remember(core, from, remember));
+                self.with_extent(id, |extent, core| extent.handle_reserve(core, from, &reserve));
             }
-            Message::Remembered(answer) => {
-                self.with_extent(answer.extent, |extent, core| extent.handle_remembered(core, from, &answer));
-            }
+            Message::Reserved(answer) => self.with_extent(answer.extent, |extent, core| {
+                extent.handle_reserved_there(core, from, &answer);
+            }),
             Message::Detach(detach) => {
                 self.with_extent(detach.extent, |extent, core| extent.handle_detach(core, from, &detach));
             }
@@ -220,7 +226,7 @@ impl Engine {
         // The age says how old the proof was when the request was queued at its gateway. That was after the gateway
         // had answered the heartbeat whose answer came before the request, and so after that heartbeat was sent here,
         // however long the request was on its way.
-        let queued_after = match peer.lease_from {
+        let queued_after = match peer.acked_from {
             Some(sent_at) => sent_at,
             None if request.op.is_write() => {
                 self.core.send(from, Message::Reply(Reply { number, outcome: ReplyOutcome::Busy }));
@@ -280,15 +286,15 @@ impl Engine {
             session: known.map_or(1, |known| known.session + 1),
             up: true,
             last_heard: now,
+            acked_from: None,
             lease_from: None,
             last_answered: known.and_then(|known| known.last_answered),
         };
         self.core.peers.insert(server, peer);
         self.send_heartbeat(server);
+        self.renew_resyncs(|_| false);
         for extent in self.extents.values() {
-            let target = extent.reign.as_ref().and_then(|reign| reign.mover.as_ref()).map(|mover| mover.to);
-            let from = extent.reign.as_ref().and_then(|reign| reign.from);
-            if target == Some(server) || from == Some(server) {
+            if extent.reign.as_ref().is_some_and(|reign| reign.link(server).is_some()) {
                 self.core.wake(extent.id);
             }
         }
@@ -300,6 +306,7 @@ impl Engine {
             return;
         };
         peer.up = false;
+        peer.acked_from = None;
         peer.lease_from = None;
         self.core.voided.retain(|(owner, _), _| *owner != server);
         self.park_sent(server);
@@ -342,12 +349,16 @@ impl Engine {
                 self.send_heartbeat(server);
             }
         }
+        self.watch_silence();
+        self.renew_resyncs(|_| false);
+        self.consider_rejoining();
     }
 
     fn handle_heartbeat(&mut self, from: ServerId, heartbeat: Heartbeat) {
         let voided = self.core.voided_for(from);
         let now = self.core.now;
         let fenced = self.core.known_incarnation(from);
+        let is_stalled = self.is_store_stalled();
         let Some(peer) = self.core.peers.get_mut(&from) else {
             return;
         };
@@ -358,10 +369,13 @@ impl Engine {
             self.handle_peer_down(from);
             return;
         }
-        // A store that has stopped gives no leases.
-        if incarnation >= fenced && !self.core.store_stopped {
-            peer.last_answered = Some(now);
-            let ack = HeartbeatAck { sent_at: heartbeat.sent_at, voided };
+        if incarnation >= fenced {
+            // A store that has stopped, or hangs, gives no leases: others are to go on without it.
+            let is_lease = !self.core.store_stopped && !is_stalled;
+            if is_lease {
+                peer.last_answered = Some(now);
+            }
+            let ack = HeartbeatAck { sent_at: heartbeat.sent_at, is_lease, voided };
             self.core.send(from, Message::HeartbeatAck(ack));
         }
         self.core.raise_floor(from, incarnation, heartbeat.oldest_open);
@@ -374,18 +388,22 @@ impl Engine {
 
     fn handle_heartbeat_ack(&mut self, from: ServerId, ack: &HeartbeatAck) {
         let sent_at = Time(ack.sent_at).min(self.core.now);
+        let later = |earlier: Option<Time>| Some(earlier.map_or(sent_at, |earlier| earlier.max(sent_at)));
         if let Some(peer) = self.core.peers.get_mut(&from) {
-            peer.lease_from = Some(peer.lease_from.map_or(sent_at, |earlier| earlier.max(sent_at)));
+            peer.acked_from = later(peer.acked_from);
+            if ack.is_lease {
+                peer.lease_from = later(peer.lease_from);
+            }
         }
-        let moving: Vec<ExtentId> = self.core.moving.iter().copied().collect();
-        for id in moving {
-            self.with_extent(id, |extent, core| {
-                let target =
-                    extent.reign.as_ref().and_then(|reign| reign.mover.as_ref()).map(|mover| mover.to);
-                if target == Some(from) {
-                    extent.handle_lease(core, &ack.voided);
-                }
-            });
+        if !ack.is_lease {
+            return;
+        }
+        self.note_answer(from, sent_at);
+        for void in &ack.voided {
+            self.with_extent(void.extent, |extent, _| extent.handle_voided(from, void));
+        }
+        for id in std::mem::take(&mut self.core.awaiting_lease) {
+            self.with_extent(id, Extent::unblock);
         }
     }
 
@@ -403,10 +421,17 @@ impl Engine {
         for (volume, _) in view.volumes() {
             let own = view
                 .entries(volume)
-                .filter(|(_, kept)| kept.record.intent.is_some_and(|it| it.replaces == me));
-            moving.extend(own.map(|(index, _)| ExtentId { volume, index }));
+                .filter(|(_, kept)| kept.record.intent.is_some())
+                .map(|(index, _)| ExtentId { volume, index });
+            moving.extend(own.filter(|id| view.route(*id).is_some_and(|route| route.owner() == Some(me))));
         }
+        let before = self.own_record();
+        let revision = view.revision();
         self.core.view = Some(view);
+        self.note_members();
+        self.note_ownership(revision);
+        self.compare_own_record(before);
+        self.renew_resyncs(|_| true);
         for id in moving {
             self.extent_mut(id);
         }
@@ -419,8 +444,12 @@ impl Engine {
         let Some(view) = &mut self.core.view else {
             return;
         };
+        let before = view.member(self.core.config.me).map(|kept| (kept.revision, kept.record.state));
         match view.apply(batch) {
-            Ok(changes) => self.handle_changes(&changes),
+            Ok(changes) => {
+                self.handle_changes(&changes);
+                self.compare_own_record(before);
+            }
             Err(why) => self.core.event(EngineEvent::ViewGap { why }),
         }
     }
@@ -434,6 +463,20 @@ impl Engine {
             self.wake_all();
         }
         let me = self.core.me();
+        // Whoever is named by a changed route, or anybody at all if a member has changed, has to hear from all owners anew
+        // that its copies are good. Owner and copy see it by the same revision.
+        let routes = changes.extents.iter().filter_map(|id| self.core.route(*id));
+        let named: BTreeSet<ServerId> = routes.flat_map(|route| route.replicas.to_vec()).collect();
+        if changes.all || !changes.members.is_empty() {
+            self.note_members();
+            self.note_ownership(changes.revision);
+            self.renew_resyncs(|_| true);
+        } else if !named.is_empty() {
+            if named.contains(&me) {
+                self.note_ownership(changes.revision);
+            }
+            self.renew_resyncs(|server| named.contains(&server));
+        }
         for id in &changes.extents {
             let route = self.core.route(*id);
             if route.is_some_and(|route| route.owner() == Some(me) && route.intent.is_some()) {
@@ -445,6 +488,9 @@ impl Engine {
             self.sweep.begin(&mut self.core, Some(*volume));
         }
         for server in &changes.members {
+            if self.is_down(*server) {
+                self.note_mark();
+            }
             // A life that the directory has ended does not speak here any more.
             let ended = self.core.peers.get(server).filter(|peer| peer.up).map(|peer| peer.incarnation);
             if ended.is_some_and(|incarnation| incarnation < self.core.known_incarnation(*server)) {
@@ -453,6 +499,22 @@ impl Engine {
             }
         }
         self.retry_parked();
+    }
+
+    fn own_record(&self) -> Option<(Revision, MemberState)> {
+        let own = self.core.view.as_ref()?.member(self.core.config.me)?;
+        Some((own.revision, own.record.state))
+    }
+
+    fn compare_own_record(&mut self, before: Option<(Revision, MemberState)>) {
+        if self.own_record().map(|(revision, _)| revision) != before.map(|(revision, _)| revision) {
+            self.note_own_record(before.map(|(_, state)| state));
+        }
+    }
+
+    fn is_down(&self, server: ServerId) -> bool {
+        let member = self.core.view.as_ref().and_then(|view| view.member(server));
+        member.is_some_and(|kept| kept.record.state == MemberState::Down)
     }
 
     fn wake_all(&mut self) {
@@ -470,6 +532,10 @@ impl Engine {
             Some(TxnFor::Propose { extent }) => {
                 self.with_extent(extent, |extent, core| extent.handle_proposed(core, ticket, outcome));
             }
+            Some(TxnFor::MarkDown) => {
+                self.handle_marked(outcome.is_ok_and(|outcome| outcome.succeeded));
+            }
+            Some(TxnFor::BecomeUp) => self.handle_became_up(&outcome),
             Some(TxnFor::Clear { extent, txn }) => {
                 self.with_extent(extent, |extent, core| extent.handle_cleared(core, &txn, outcome));
             }
@@ -535,11 +601,19 @@ impl Engine {
 
     pub(crate) fn set_move_rate(&mut self, id: ExtentId, rate: Option<u64>) {
         self.with_extent(id, |extent, core| {
-            if let Some(mover) = extent.reign.as_mut().and_then(|reign| reign.mover.as_mut()) {
-                mover.rate = rate;
-                mover.next_copy_at = core.now;
+            let Some(reign) = &mut extent.reign else {
+                return;
+            };
+            let Some(mover) = &mut reign.mover else {
+                return;
+            };
+            mover.rate = rate;
+            let to = mover.to;
+            if let Some(link) = reign.link_mut(to) {
+                link.rate = rate;
+                link.next_copy_at = core.now;
             }
-            extent.continue_move(core);
+            extent.progress_reign(core);
         });
     }
 }
@@ -555,16 +629,8 @@ impl Extent {
             self.promise = None;
             core.wake(self.id);
         }
-        let Some(reign) = &mut self.reign else {
-            return;
-        };
-        if reign.from == Some(server)
-            && let Phase::AwaitingPromise { attachment } = &mut reign.phase
-        {
-            *attachment = None;
-        }
-        if reign.mover.as_ref().is_some_and(|mover| mover.to == server) {
-            self.drop_link(core);
+        if self.reign.as_ref().is_some_and(|reign| reign.link(server).is_some()) {
+            self.drop_link(core, server);
             core.wake(self.id);
         }
     }

@@ -6,6 +6,7 @@ use crate::counters::Counters;
 use crate::event::{Event, MoveOrder, Output};
 use crate::extent::Extent;
 use crate::gateway::Gateway;
+use crate::membership::Membership;
 use crate::operation::Origin;
 use crate::replica::Sweep;
 use crate::slots::Key;
@@ -26,6 +27,7 @@ pub struct Engine {
     pub(crate) gateway: Gateway,
     pub(crate) extents: BTreeMap<ExtentId, Extent>,
     pub(crate) sweep: Sweep,
+    pub(crate) membership: Membership,
     /// Moves that wait for their turn.
     pub(crate) orders: BTreeMap<ExtentId, MoveOrder>,
     eviction_hand: ExtentId,
@@ -42,6 +44,7 @@ impl Engine {
             gateway: Gateway::new(config.incarnation),
             extents: BTreeMap::new(),
             sweep: Sweep::default(),
+            membership: Membership::default(),
             orders: BTreeMap::new(),
             eviction_hand: ExtentId { volume: VolumeId(0), index: 0 },
         }
@@ -51,6 +54,10 @@ impl Engine {
     pub fn handle(&mut self, now: Time, event: Event) {
         assert!(now >= self.core.now, "time went back from {} to {now}", self.core.now);
         self.core.now = now;
+        if self.core.retired {
+            // Others may act for it already. Whoever waits here hears that the server ends.
+            return;
+        }
         match event {
             Event::Request { id, volume, op, proof_at, digest } => {
                 self.handle_request(id, volume, &op, proof_at, digest);
@@ -78,7 +85,7 @@ impl Engine {
     /// When [`Event::Timer`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.core.timers.next()
+        if self.core.retired { None } else { self.core.timers.next() }
     }
 
     /// This server's view of the directory; `None` before the first list.
@@ -146,8 +153,10 @@ impl Engine {
                 break;
             }
         }
-        if let Some(id) = found {
-            self.extents.remove(&id);
+        if let Some(id) = found
+            && let Some(mut extent) = self.extents.remove(&id)
+        {
+            extent.detach_all(&mut self.core);
         }
         if let Some(last) = last {
             self.eviction_hand = ExtentId { index: last.index.saturating_add(1), ..last };
@@ -206,7 +215,7 @@ impl Engine {
                 if let Some(extent) = self.extents.get_mut(&id) {
                     extent.tick(&mut self.core);
                 }
-            } else if !self.begin_ordered_moves() {
+            } else if !self.begin_ordered_moves() && !self.continue_resyncs() {
                 return;
             }
         }

@@ -8,6 +8,8 @@ use evenkeel_types::{
     BlockOp, BlockOutcome, ByteRange, Epoch, ExtentId, Incarnation, Region, ServerId, Time, VolumeId,
 };
 
+use std::time::Duration;
+
 /// Names a front end's request from its submission to its completion.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RequestId(pub u64);
@@ -116,6 +118,8 @@ pub struct MoveOrder {
     pub extent: ExtentId,
     /// To which server.
     pub to: ServerId,
+    /// The replica whose place it takes; none for the owner itself.
+    pub replaces: Option<ServerId>,
     /// Bytes per second at most; none for as fast as it goes.
     pub rate: Option<u64>,
     /// Why, as people will read it in the move's record.
@@ -246,6 +250,26 @@ pub enum EngineEvent {
         to: ServerId,
         /// Why, in a few words.
         why: String,
+    },
+    /// A server does not answer, and is to be marked down.
+    MarksDown {
+        /// Which.
+        server: ServerId,
+        /// For how long it has not answered.
+        silence: Duration,
+    },
+    /// The directory says that this server is down: others went on without it. It ends everything, and starts anew.
+    FoundDown,
+    /// This server's copies are as good as their owners': it is up.
+    Rejoined,
+    /// All extents of this server were compared with the copies at a server that was away.
+    Compared {
+        /// Which server.
+        server: ServerId,
+        /// Regions that were compared.
+        regions: u64,
+        /// Regions of extents that differed.
+        differing: u64,
     },
     /// A copy of an extent was freed.
     Freed {

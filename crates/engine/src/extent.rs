@@ -45,6 +45,10 @@ pub(crate) struct Extent {
     pub(crate) releasing: bool,
     /// Until then an owner that had attached this server may answer reads.
     pub(crate) lease_until: Option<Time>,
+    /// This server held a copy for an owner in this life; if it becomes owner, it succeeds that one.
+    pub(crate) succeeds: bool,
+    /// A syncing copy of the extent is to be brought up to date.
+    pub(crate) resync_wanted: bool,
     /// A move of the extent waits for the reign to serve.
     pub(crate) move_wanted: bool,
     /// The lowest write to the extent that each gateway may still retry, as far as it has told: what is lost with this
@@ -66,6 +70,8 @@ impl Extent {
             may_hold: false,
             releasing: false,
             lease_until: None,
+            succeeds: false,
+            resync_wanted: false,
             move_wanted: false,
             floors: BTreeMap::new(),
         }
@@ -87,6 +93,7 @@ impl Extent {
             && !holds_unowned
             && !self.releasing
             && !self.move_wanted
+            && !self.resync_wanted
             && self.lease_until.is_none()
     }
 
@@ -155,9 +162,10 @@ impl Extent {
             self.turn_away(core, self.fence());
             return;
         }
-        let resume = route.intent.is_some_and(|intent| intent.replaces == core.me());
+        let resume = route.intent.is_some();
         let succeed = !matches!(self.copy, CopyPart::None);
-        if !self.releasing && (resume || succeed || self.move_wanted || !self.waiting.is_empty()) {
+        let is_wanted = self.move_wanted || self.resync_wanted || !self.waiting.is_empty();
+        if !self.releasing && (resume || succeed || is_wanted) {
             self.start_reign(core, route);
         }
     }
@@ -192,9 +200,8 @@ impl Extent {
     /// Looks at everything again that may have been waiting for the time or for something outside.
     pub(crate) fn tick(&mut self, core: &mut Core) {
         self.evaluate(core);
-        self.attach_predecessor(core);
+        self.progress_reign(core);
         self.unblock(core);
-        self.continue_move(core);
     }
 
     /// Ends an operation that was never begun, or that has given back what it held.

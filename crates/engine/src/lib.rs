@@ -19,6 +19,7 @@
 //! * Nothing is freed, taken over or refused because something is absent: only a view that is new enough says so.
 
 pub mod config;
+mod copies;
 mod core;
 mod counters;
 mod dispatch;
@@ -26,6 +27,7 @@ mod engine;
 mod event;
 mod extent;
 mod gateway;
+mod membership;
 mod moves;
 mod operation;
 mod owner;

@@ -4,6 +4,7 @@ use crate::event::{Arrival, RequestId};
 use evenkeel_peer::{PieceOp, ReplyOutcome};
 use evenkeel_types::store_op::{Content, StoreWrite};
 use evenkeel_types::{BlockRange, ByteRange, Bytes, Epoch, ExtentId, Regions, ServerId, Time, WriteId};
+use smallvec::SmallVec;
 
 /// Who is told how an operation ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,10 +76,23 @@ pub(crate) struct WriteInFlight {
     pub(crate) reserved: bool,
     /// Whether it is durable here.
     pub(crate) local: bool,
-    /// Messages to the target of a move that are not answered.
+    /// Messages to copies that are not answered.
     pub(crate) unanswered: u32,
-    /// Regions that have to become current at a required target before the write may be answered.
-    pub(crate) behind: Regions,
+    /// Regions that have to become current at a copy, or are to be asked about, before the write may be answered.
+    pub(crate) behind: SmallVec<[(ServerId, Regions); 2]>,
+}
+
+impl WriteInFlight {
+    /// A copy has not taken these regions of the write.
+    pub(crate) fn owe(&mut self, server: ServerId, regions: Regions) {
+        if regions.is_empty() {
+            return;
+        }
+        match self.behind.iter_mut().find(|(owing, _)| *owing == server) {
+            Some((_, owed)) => *owed = owed.union(regions),
+            None => self.behind.push((server, regions)),
+        }
+    }
 }
 
 impl Operation {

@@ -20,7 +20,10 @@ pub use lead::{announce, campaign, resign};
 pub use moves::{
     ClearOutcome, PrepareMove, annotate_move, clear_intent, clear_outcome, prepare_move, propose_move,
 };
-pub use server::{begin_group, raise_generation, register_server, set_draining, start_server, update_server};
+pub use server::{
+    become_up, begin_group, mark_down, raise_generation, register_server, set_draining, start_server,
+    update_server,
+};
 pub use volume::{NewVolume, create_volume, delete_volume, set_access};
 
 use crate::directory::Key;

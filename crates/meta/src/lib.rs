@@ -40,7 +40,7 @@ pub use directory::{
 pub use embedded::EmbeddedDirectory;
 pub use memory::MemoryDirectory;
 pub use place::{Place, PlacedServer};
-pub use records::{Keyspace, MoveId, Replicas, RouteEntry};
+pub use records::{Keyspace, MemberState, MoveId, MoveIntent, Replicas, RouteEntry};
 pub use route::{Route, epoch_of};
 pub use txn::{Compare, Operation, Relation, Response, Subject, Txn, TxnOutcome};
-pub use view::{Changes, View, ViewError};
+pub use view::{Changes, Owners, Spread, View, ViewError};

@@ -89,7 +89,7 @@ mod tests {
     use evenkeel_types::Incarnation;
 
     fn member(state: MemberState, left: Option<u64>) -> MemberRecord {
-        MemberRecord { state, draining: false, incarnation: Incarnation(1), left }
+        MemberRecord { state, draining: false, incarnation: Incarnation(1), left, leaves: false }
     }
 
     #[test]

@@ -6,8 +6,12 @@
 
 mod placement;
 mod query;
+mod share;
 #[cfg(test)]
 mod tests;
+
+pub use query::Spread;
+pub use share::Owners;
 
 use crate::directory::{Batch, Entry, Key, Revision, Snapshot};
 use crate::records::{
@@ -176,7 +180,12 @@ impl View {
             ParsedKey::Format => set_json(&mut self.format, entry),
             ParsedKey::Member(server) => {
                 changes.members.insert(server);
-                keep_json(&mut self.members, server, entry)
+                let kept = keep_json(&mut self.members, server, entry);
+                if let Some(kept) = self.members.get_mut(&server).filter(|kept| kept.record.leaves) {
+                    kept.record.left = Some(kept.revision.0);
+                    kept.record.leaves = false;
+                }
+                kept
             }
             ParsedKey::Server(server) => {
                 changes.servers.insert(server);

@@ -4,9 +4,10 @@ use evenkeel_api::{LoadTable, MovesTable, RouteTable, ServerRow, SessionRow};
 use evenkeel_meta::View;
 use evenkeel_meta::change::Actor;
 use evenkeel_types::store_op::InventoryEntry;
-use evenkeel_types::{ExtentId, ServerId, VolumeId};
+use evenkeel_types::{ExtentId, Incarnation, ServerId, VolumeId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{mpsc, oneshot};
 
@@ -80,13 +81,19 @@ pub(crate) struct Status {
 pub(crate) struct ServerHandle {
     pub(crate) name: String,
     pub(crate) id: ServerId,
-    pub(crate) actor: Actor,
+    /// Its present life: it starts anew by itself if others went on without it.
+    pub(crate) incarnation: Arc<AtomicU64>,
     pub(crate) asks: mpsc::Sender<Ask>,
     /// Why it stopped by itself, if it did: then it answers nothing any more.
     pub(crate) stopped: Arc<OnceLock<String>>,
 }
 
 impl ServerHandle {
+    /// The server in its present life.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor { server: self.id, incarnation: Incarnation(self.incarnation.load(Ordering::Acquire)) }
+    }
+
     /// Asks and waits for the answer; `None` if the server has stopped or has too much to do.
     pub(crate) async fn ask<T>(&self, question: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Option<T> {
         let (answer, answered) = oneshot::channel();

@@ -153,10 +153,10 @@ pub fn start(config: ServeConfig) -> Result<Running, ServeError> {
     // All stores are open: none of the servers does anything before it is sure that they all start.
     let mut servers = Vec::new();
     let mut threads = Vec::new();
-    for (name, asks, stopped, Launched { thread, actor, begin }) in launched {
+    for (name, asks, stopped, Launched { thread, actor, incarnation, begin }) in launched {
         // A thread that is gone is noticed when its end is waited for.
         let _ = begin.send(());
-        servers.push(ServerHandle { name, id: actor.server, actor, asks, stopped });
+        servers.push(ServerHandle { name, id: actor.server, incarnation, asks, stopped });
         threads.push(thread);
     }
     let group = Arc::new(Group { config, keys, names, directory, servers });

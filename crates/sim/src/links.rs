@@ -24,8 +24,12 @@ impl World<'_> {
             Message::Copy(copy) => {
                 self.routing.sent(from, copy.extent, copy.epoch, copy.version)?;
                 self.versions.sent(from, copy)?;
-                let image =
-                    RegionImage { version: copy.version, present: copy.present, data: copy.data.clone() };
+                let image = RegionImage {
+                    version: copy.version,
+                    present: copy.present,
+                    data: copy.data.clone(),
+                    identities: copy.identities.clone(),
+                };
                 self.versions.saw(from, copy.extent, copy.region, &image)?;
             }
             _ => {}
@@ -215,8 +219,8 @@ fn extent_of(message: &Message) -> Option<ExtentId> {
         Message::Written(written) => Some(written.extent),
         Message::Copy(copy) => Some(copy.extent),
         Message::Copied(copied) => Some(copied.extent),
-        Message::Remember(remember) => Some(remember.extent),
-        Message::Remembered(remembered) => Some(remembered.extent),
+        Message::Reserve(reserve) => Some(reserve.extent),
+        Message::Reserved(reserved) => Some(reserved.extent),
         Message::Detach(detach) => Some(detach.extent),
         _ => None,
     }
@@ -280,12 +284,18 @@ impl std::fmt::Display for Brief<'_> {
                     copied.region, copied.version, copied.attachment, copied.outcome
                 )
             }
-            Message::Remember(remember) => {
-                write!(f, " attachment {} {}", remember.attachment, remember.identities.len())
+            Message::Reserve(reserve) => {
+                write!(f, " attachment {} {} regions", reserve.attachment, reserve.regions.count())
             }
-            Message::Remembered(answer) => {
+            Message::Reserved(answer) => {
                 write!(f, " attachment {} {:?}", answer.attachment, answer.refusal)
             }
+            Message::Current(current) => write!(f, " {} extents", current.extents.len()),
+            Message::Compared(compared) => {
+                write!(f, " revision {} differing {}", compared.revision, compared.differing)
+            }
+            Message::Probe(probe) => write!(f, " {}", probe.server),
+            Message::Probed(probed) => write!(f, " {} reached {}", probed.server, probed.reached),
             Message::Detach(detach) => write!(f, " attachment {}", detach.attachment),
             Message::HeartbeatAck(ack) => write!(f, " voided {}", ack.voided.len()),
             _ => Ok(()),

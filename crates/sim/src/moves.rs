@@ -180,7 +180,8 @@ impl World<'_> {
             self.motion.decided.insert(decision.extent);
             let rate = self.draw_rate();
             let first = self.draw_regions();
-            let order = MoveOrder { extent: decision.extent, to: decision.to, rate, reason, first };
+            let order =
+                MoveOrder { extent: decision.extent, to: decision.to, replaces: None, rate, reason, first };
             self.tell(decision.from, Event::StartMove(order))?;
         }
         Ok(())
@@ -234,7 +235,7 @@ impl World<'_> {
         let (rate, first) = (self.draw_rate(), self.draw_regions());
         let reason = serde_json::Value::String("random".into());
         self.note(About::Extent(extent), format_args!("{by} is told to move {extent} to {to} at {rate:?}"));
-        self.tell(by, Event::StartMove(MoveOrder { extent, to, rate, reason, first }))
+        self.tell(by, Event::StartMove(MoveOrder { extent, to, replaces: None, rate, reason, first }))
     }
 
     pub(crate) fn shift_hot_spot(&mut self) {
@@ -286,6 +287,19 @@ impl World<'_> {
             EngineEvent::MoveRefused { extent, to, why } => {
                 self.note(About::Extent(extent), format_args!("{id} does not move {extent} to {to}: {why}"));
                 self.end_in_histories(extent, MoveOutcome::Failed);
+            }
+            EngineEvent::MarksDown { server, silence } => {
+                self.note(About::Routine, format_args!("{id} marks {server} down, silent for {silence:?}"));
+            }
+            EngineEvent::FoundDown => {
+                self.note(About::Routine, format_args!("{id} found itself down"));
+                return self.crash(id);
+            }
+            EngineEvent::Rejoined => self.note(About::Routine, format_args!("{id} is up again")),
+            EngineEvent::Compared { server, regions, differing } => {
+                let what =
+                    format_args!("{id} compared {regions} regions with {server}, {differing} may differ");
+                self.note(About::Routine, what);
             }
             EngineEvent::Freed { extent } => {
                 self.note(About::Extent(extent), format_args!("{id} has freed {extent}"));

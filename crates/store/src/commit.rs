@@ -238,10 +238,10 @@ impl Store {
         self.units.note_freed(released.len() as u32);
         let mutation = self.ops.mutation(key);
         match &entry.change {
-            Change::Write { sections, .. } => {
+            Change::Write { .. } | Change::Install { .. } => {
                 let held = self.table.slot_mut(slot);
                 let record = &self.cache.get(cached).record;
-                for section in sections {
+                for section in entry.change.sections() {
                     let bit = 1u64 << section.region.index();
                     let mapped = record.units[section.region.index()] != NO_UNIT;
                     held.mapped = if mapped { held.mapped | bit } else { held.mapped & !bit };

@@ -11,7 +11,7 @@ use crate::check::{CheckDepth, FindingKind, check};
 use crate::disk::{Disk, run_io};
 use crate::extent::page;
 use crate::format::FormatOptions;
-use crate::journal::entry::{Change, Entry, SectionKind};
+use crate::journal::entry::{Change, Entry, Section, SectionKind};
 use crate::journal::record::Header;
 use crate::layout::{BLOCK, COUNTER_END, PAGE_BYTES, SUPERBLOCK_OFFSETS};
 use crate::open::OpenOptions;
@@ -22,7 +22,7 @@ use crate::superblock::{JournalPoint, Superblock};
 use crate::{codec::Decoder, superblock};
 use evenkeel_types::checksum::crc32c;
 use evenkeel_types::store_op::{
-    Content, ExtentDescription, IdentityChange, StoreOp, StoreOutcome, StoreReply, StoreTicket, StoreWrite,
+    Content, ExtentDescription, StoreOp, StoreOutcome, StoreReply, StoreTicket, StoreWrite,
 };
 use evenkeel_types::{
     AlignedBuf, BlockRange, Epoch, ExtentId, Incarnation, ServerId, Version, VolumeId, WriteId,
@@ -189,7 +189,12 @@ fn decode_all(bytes: &[u8]) -> Option<Vec<Entry>> {
 fn encode_with_payload(mut list: Vec<Entry>) -> (Vec<u8>, Vec<u8>, u32) {
     let (mut entries, mut payload) = (Vec::new(), Vec::new());
     for entry in &mut list {
-        if let Change::Write { sections, .. } = &mut entry.change {
+        let sections: &mut [Section] = match &mut entry.change {
+            Change::Write { sections, .. } => sections,
+            Change::Install { sections, .. } => sections,
+            Change::Accept { .. } | Change::Free | Change::Forget => &mut [],
+        };
+        {
             for section in sections.iter_mut().filter(|section| section.kind == SectionKind::Blocks) {
                 for crc in &mut section.crcs {
                     let block = [payload.len() as u8; BLOCK];
@@ -311,7 +316,7 @@ fn found() -> Found {
                 replicas: SmallVec::from_slice(&[SERVER]),
                 live: true,
                 reserve_all: index == 2 && life == 1,
-                identities: IdentityChange::Keep,
+                forget_below: Vec::new(),
             };
             run(&mut store, &mut disk, accept).expect("an epoch is accepted");
             fill(&mut store, &mut disk, extent, life);

@@ -11,7 +11,7 @@ use crate::fault::{
     BadPageSnafu, DiskSnafu, JournalCorruptSnafu, JournalInvalidSnafu, PresenceWithoutUnitSnafu, StoreFault,
     UnitNamedTwiceSnafu, UnitOutOfRangeSnafu,
 };
-use crate::journal::entry::{Change, Entry};
+use crate::journal::entry::{Entry, Section};
 use crate::journal::reader::{Found, Reader, sections};
 use crate::layout::{NO_UNIT, PAGE_BYTES, SLOT_BYTES};
 use crate::superblock::{JournalPoint, Superblock};
@@ -178,9 +178,8 @@ impl Image {
         if entry.slot >= geometry.slots {
             return Ok(Err("a slot beyond the table's end"));
         }
-        if let Change::Write { sections, .. } = &entry.change
-            && sections.iter().any(|section| section.unit != NO_UNIT && section.unit >= geometry.units)
-        {
+        let is_beyond = |section: &Section| section.unit != NO_UNIT && section.unit >= geometry.units;
+        if entry.change.sections().iter().any(is_beyond) {
             return Ok(Err("a unit beyond the store's end"));
         }
         self.touch(disk, entry.slot)?;
@@ -190,7 +189,7 @@ impl Image {
             if record.live && record.extent != entry.extent {
                 return Ok(Err("a slot that another extent has"));
             }
-            if !identities_fit(record, &entry.change) {
+            if record.identities_after(&entry.change) > IDENTITIES_PER_EXTENT_MAX {
                 return Ok(Err("more identities than a record holds"));
             }
             record.extent = entry.extent;
@@ -288,15 +287,4 @@ fn mark_units(units: &mut Units, slot: u32, record: &Record, judge: Judge<'_>) -
         }
     }
     Ok(())
-}
-
-fn identities_fit(record: &Record, change: &Change) -> bool {
-    let count = match change {
-        Change::Write { identity, forget_below, .. } => {
-            record.identities_kept(*forget_below) + usize::from(identity.is_some())
-        }
-        Change::Accept { identities, .. } => record.identities_after(identities),
-        Change::Free | Change::Forget => 0,
-    };
-    count <= IDENTITIES_PER_EXTENT_MAX
 }

@@ -193,18 +193,18 @@ impl Store {
             StoreOp::Describe { extent } => self.submit_read(ticket, extent, ReadKind::Describe),
             StoreOp::Write(write) => self.submit_mutation(ticket, write.extent, MutationKind::Write(write)),
             StoreOp::InstallRegion { extent, region, replaces, image } => {
-                let (version, present) = (image.version, image.present);
+                let (version, present, identities) = (image.version, image.present, image.identities);
                 let data = aligned(image.data.into_bytes());
                 assert_eq!(
                     data.len(),
                     present.count_ones() as usize * BLOCK,
                     "an image holds its present blocks"
                 );
-                let kind = MutationKind::Install { region, replaces, version, present, data };
+                let kind = MutationKind::Install { region, replaces, version, present, data, identities };
                 self.submit_mutation(ticket, extent, kind);
             }
-            StoreOp::Accept { extent, epoch, replicas, live, reserve_all, identities } => {
-                let kind = MutationKind::Accept { epoch, replicas, holds: live, reserve_all, identities };
+            StoreOp::Accept { extent, epoch, replicas, live, reserve_all, forget_below } => {
+                let kind = MutationKind::Accept { epoch, replicas, holds: live, reserve_all, forget_below };
                 self.submit_mutation(ticket, extent, kind);
             }
             StoreOp::Reserve { extent, blocks } => {

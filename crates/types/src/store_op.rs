@@ -39,7 +39,8 @@ pub enum StoreOp {
         /// Which region.
         region: Region,
     },
-    /// Put a region there as another server has it: content, presence and version together. All or nothing.
+    /// Put a region there as another server has it: content, presence, version, and the identities of the writes in it,
+    /// together. All or nothing.
     InstallRegion {
         /// Which extent; it must have a record.
         extent: ExtentId,
@@ -66,8 +67,9 @@ pub enum StoreOp {
         /// Set aside space for the whole extent, so that no later write or copy of it fails for want of it; until
         /// an `Accept` without it, or `Free`. [`StoreError::NoSpace`] if there is not enough.
         reserve_all: bool,
-        /// What becomes of the remembered write identities.
-        identities: IdentityChange,
+        /// Identities that are forgotten with it: of each gateway named, those below the number and of older
+        /// incarnations.
+        forget_below: Vec<WriteId>,
     },
     /// Set aside space for a write, so that it cannot fail for want of it; the next `Write` of data that covers these
     /// blocks uses it up, or `Unreserve` gives it back. A region is reserved once, whoever asked for it. In memory
@@ -125,7 +127,7 @@ pub struct StoreWrite {
     /// The version that each touched region must have now, in order of the regions; else
     /// [`StoreError::VersionMismatch`] and nothing changes.
     pub replaces: SmallVec<[Version; 2]>,
-    /// Whose write it is; remembered in the record.
+    /// Whose write it is; remembered in the record, for the regions that it touches.
     pub identity: Option<WriteId>,
     /// For each gateway named: its identities below the number (or of older incarnations) may be forgotten now.
     pub forget_below: Option<WriteId>,
@@ -140,32 +142,30 @@ pub enum Content {
     Absent,
 }
 
+impl Content {
+    /// Whether the blocks become absent.
+    #[must_use]
+    pub const fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+}
+
 /// A write that was applied and may be retried by its gateway.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RememberedWrite {
     /// Whose write.
     pub id: WriteId,
-    /// The version that it got.
-    pub version: Version,
-}
-
-/// What an `Accept` does to the write identities that a record remembers.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub enum IdentityChange {
-    /// They stay.
-    #[default]
-    Keep,
-    /// These are remembered too; one that is there already stays as it is.
-    Add(Vec<RememberedWrite>),
-    /// Exactly these are remembered from now on: a copy follows its owner, also in what it must *not* claim to have
-    /// applied (a write that reached this copy and never the owner's is overwritten by the owner's copy, and its
-    /// identity goes with it).
-    Replace(Vec<RememberedWrite>),
+    /// The regions whose content has it. A copy that is brought up to date region by region has a write over several
+    /// regions in some of them before it has it in all.
+    pub regions: Regions,
 }
 
 /// One region as one server has it.
 #[derive(Clone, Debug)]
 pub struct RegionImage {
+    /// The remembered writes that this content has. They go with it: whoever has the content must know whose it is, and
+    /// whoever has other content must not claim to have applied them.
+    pub identities: Vec<WriteId>,
     /// The version of the last write applied.
     pub version: Version,
     /// Bit n is set if block n of the region is present.

@@ -76,8 +76,13 @@ impl Group {
 
     /// Makes the volume.
     pub(super) fn create_volume(&self) -> Result<Volume, Failure> {
-        let new =
-            CreateVolume { name: VOLUME.to_owned(), size_bytes: VOLUME_BYTES, allow: vec!["any".to_owned()] };
+        let new = CreateVolume {
+            name: VOLUME.to_owned(),
+            size_bytes: VOLUME_BYTES,
+            allow: vec!["any".to_owned()],
+            replicas: Some(1),
+            same_host: false,
+        };
         self.client.post("/v1/volumes", &new)
     }
 

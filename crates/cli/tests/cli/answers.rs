@@ -16,6 +16,7 @@ pub(crate) fn volume() -> Volume {
         allow: vec!["any".into()],
         portals: vec!["127.0.0.1:3260".into(), "127.0.0.1:3261".into()],
         allocated_bytes: 3 << 19,
+        notice: None,
     }
 }
 

@@ -1,15 +1,14 @@
 //! The beginning of a move, and its end without success.
 
-use super::{Link, Mover, Step};
+use super::{Mover, Step};
 use crate::config::DIRECTORY_PATIENCE;
 use crate::core::{Core, Pending, ReignStep, TxnFor};
 use crate::event::{EngineEvent, MoveOrder, MoveStage};
 use crate::extent::Extent;
 use crate::owner::Phase;
 use evenkeel_meta::change::{PrepareMove, clear_intent, prepare_move};
-use evenkeel_meta::{DirectoryError, MoveId, Route, TxnOutcome};
-use evenkeel_peer::{Detach, Message};
-use evenkeel_types::store_op::{IdentityChange, StoreOp};
+use evenkeel_meta::{DirectoryError, MoveId, MoveIntent, Route, TxnOutcome};
+use evenkeel_types::store_op::StoreOp;
 use smallvec::SmallVec;
 use std::time::Duration;
 
@@ -36,10 +35,11 @@ impl Extent {
             return;
         };
         let step = Step::Preparing { reason: order.reason.clone() };
-        let mut mover = Mover::new(core, self.id, id, order.to, &order.first, step);
+        let intent = MoveIntent { to: order.to, replaces: order.replaces.unwrap_or(core.me()), id };
+        let mut mover = Mover::new(self.id, intent, &order.first, step);
         mover.rate = order.rate;
-        mover.report(core, MoveStage::Preparing, None);
         reign.mover = Some(Box::new(mover));
+        reign.report_move(core, MoveStage::Preparing, None);
         core.moving.insert(self.id);
         if reign.record {
             self.prepare_move(core);
@@ -51,7 +51,7 @@ impl Extent {
             replicas: SmallVec::from_slice(&reign.replicas),
             live: true,
             reserve_all: false,
-            identities: IdentityChange::Keep,
+            forget_below: Vec::new(),
         };
         core.store(Pending::Reign { extent: self.id, reign: reign.serial, step: ReignStep::Record }, op);
     }
@@ -72,7 +72,7 @@ impl Extent {
             extent: self.id,
             epoch: reign.epoch,
             to: mover.to,
-            replaces: core.config.me,
+            replaces: mover.replaces,
             id: mover.id,
             started_unix_ms: unix_ms,
             reason: reason.clone(),
@@ -109,57 +109,67 @@ impl Extent {
 
     /// A move that never had an intent is over.
     pub(crate) fn refuse_move(&mut self, core: &mut Core, why: String) {
-        let Some(mut mover) = self.reign.as_mut().and_then(|reign| reign.mover.take()) else {
+        let Some(reign) = &mut self.reign else {
+            return;
+        };
+        reign.report_move(core, MoveStage::Aborted, Some("the intent was not written"));
+        let Some(mover) = reign.mover.take() else {
             return;
         };
         core.moving.remove(&self.id);
-        mover.report(core, MoveStage::Aborted, Some("the intent was not written"));
         core.event(EngineEvent::MoveRefused { extent: self.id, to: mover.to, why });
         self.unblock(core);
     }
 
-    /// The epoch changed: looks at what the route entry says about the move, and attaches the target anew.
+    /// The epoch changed, and this server is still owner: looks at what the route entry says about the move.
     pub(crate) fn renew_move(&mut self, core: &mut Core, route: &Route) {
         let Some(reign) = &mut self.reign else {
             return;
         };
-        let intent = route.intent.filter(|intent| intent.replaces == core.config.me);
-        match (&mut reign.mover, intent) {
-            (Some(mover), Some(intent)) if mover.id == intent.id => {
-                match mover.step {
-                    Step::Preparing { .. } | Step::Announced { .. } => {
-                        mover.step = Step::Copying { propose_at: core.now };
-                        mover.report(core, MoveStage::Copying, None);
-                    }
-                    // The entry is as it was, and another key that the Propose compares has changed in a revision that
-                    // the view has: it did not happen before that revision, or the view would show it, and it cannot
-                    // happen after it.
-                    Step::Proposing { .. } | Step::Unsettled { .. } => {
-                        mover.step = Step::Copying { propose_at: core.now };
-                    }
-                    _ => {}
+        let Some(mover) = &mut reign.mover else {
+            return;
+        };
+        match route.intent {
+            Some(intent) if mover.id == intent.id => match mover.step {
+                Step::Preparing { .. } | Step::Announced { .. } => {
+                    mover.step = Step::Copying { propose_at: core.now };
+                    reign.report_move(core, MoveStage::Copying, None);
                 }
+                // The entry is as it was, and another key that the Propose compares has changed in a revision that the
+                // view has: it did not happen before that revision, or the view would show it, and it cannot happen
+                // after it.
+                Step::Proposing { .. } | Step::Unsettled { .. } => {
+                    mover.step = Step::Copying { propose_at: core.now };
+                }
+                _ => {}
+            },
+            None if matches!(mover.step, Step::Preparing { .. } | Step::Announced { .. }) => {}
+            None if mover.is_required() && route.replicas.contains(&mover.to) => {
+                // The target is a replica now, in the place of one that was not the owner.
+                mover.step = Step::Decided;
+                core.moving.remove(&self.id);
+                core.counters.moves_done += 1;
+                reign.report_move(core, MoveStage::Released, None);
+                reign.mover = None;
             }
-            (Some(mover), None) if matches!(mover.step, Step::Preparing { .. } | Step::Announced { .. }) => {}
-            (Some(_), _) => self.end_cleared_move(core),
-            (None, _) => {}
+            _ => self.end_cleared_move(core),
         }
-        self.drop_link(core);
     }
 
     /// The intent is gone, and this server is still owner: the move did not happen.
     fn end_cleared_move(&mut self, core: &mut Core) {
-        self.drop_link(core);
-        let Some(mut mover) = self.reign.as_mut().and_then(|reign| reign.mover.take()) else {
+        self.drop_target(core);
+        let Some(reign) = &mut self.reign else {
             return;
+        };
+        let why = match reign.mover.as_ref().map(|mover| &mover.step) {
+            Some(Step::Clearing { why, .. }) => why,
+            _ => "the intent was cleared",
         };
         core.moving.remove(&self.id);
         core.counters.moves_aborted += 1;
-        let why = match mover.step {
-            Step::Clearing { why, .. } => why,
-            _ => "the intent was cleared",
-        };
-        mover.report(core, MoveStage::Aborted, Some(why));
+        reign.report_move(core, MoveStage::Aborted, Some(why));
+        reign.mover = None;
     }
 
     /// The reign serves: goes on with a move that the route entry names, after a start or a change of owner.
@@ -167,14 +177,12 @@ impl Extent {
         let (Some(reign), Some(route)) = (&mut self.reign, core.route(self.id)) else {
             return;
         };
-        let intent = route.intent.filter(|intent| intent.replaces == core.config.me);
-        if let (None, Some(intent), false) = (&reign.mover, intent, reign.lost) {
+        if let (None, Some(intent), false) = (&reign.mover, route.intent, reign.lost) {
             let step = Step::Copying { propose_at: core.now };
-            let mut mover = Mover::new(core, self.id, intent.id, intent.to, &[], step);
+            reign.mover = Some(Box::new(Mover::new(self.id, intent, &[], step)));
             core.moving.insert(self.id);
             core.counters.moves_resumed += 1;
-            mover.report(core, MoveStage::Copying, None);
-            reign.mover = Some(Box::new(mover));
+            reign.report_move(core, MoveStage::Copying, None);
         }
         self.continue_move(core);
     }
@@ -186,24 +194,13 @@ impl Extent {
         };
         match mover.step {
             Step::Preparing { .. } | Step::Announced { .. } => mover.abort = true,
-            Step::Copying { .. } | Step::Remembering { .. } => {
+            Step::Copying { .. } => {
                 mover.step = Step::Clearing { why, clear_at: core.now };
-                self.detach_target(core);
+                self.drop_target(core);
                 self.clear_intent(core);
             }
             Step::Proposing { .. } | Step::Unsettled { .. } | Step::Decided | Step::Clearing { .. } => {}
         }
-    }
-
-    /// Drops the target, and tells it.
-    pub(super) fn detach_target(&mut self, core: &mut Core) {
-        if let Some(mover) = self.reign.as_ref().and_then(|reign| reign.mover.as_ref())
-            && let Link::Attached(attached) = &mover.link
-        {
-            let detach = Detach { extent: self.id, attachment: attached.attachment };
-            core.send(mover.to, Message::Detach(detach));
-        }
-        self.drop_link(core);
     }
 
     /// Asks the directory to clear the intent, if it is time.
@@ -237,6 +234,8 @@ impl Extent {
         let (serving, Some(mover)) = (reign.phase == Phase::Serving, &mut reign.mover) else {
             return;
         };
+        let target_is_up =
+            core.view.as_ref().and_then(|view| view.member(mover.to)).is_some_and(|kept| kept.record.is_up());
         match &mover.step {
             Step::Announced { since } if core.now.since(*since) >= ANNOUNCEMENT_PATIENCE => {
                 self.refuse_move(core, "the directory did not answer".to_owned());
@@ -246,12 +245,16 @@ impl Extent {
                 self.abort_move(core, "given up on request");
                 return;
             }
+            Step::Copying { .. } if !target_is_up => {
+                self.abort_move(core, "the target is not up any more");
+                return;
+            }
             _ => {}
         }
         if serving && mover.is_linked() && !matches!(mover.step, Step::Decided) {
-            self.tend_link(core);
-            self.copy_regions(core);
-            self.remember_or_propose(core);
+            self.link_target(core);
+            self.judge_target(core);
+            self.propose_move(core);
         }
         self.clear_intent(core);
     }

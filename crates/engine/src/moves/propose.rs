@@ -1,85 +1,51 @@
 //! The decision of a move.
 
-use super::{Link, Step};
-use crate::config::{DIRECTORY_PATIENCE, TARGET_ANSWER_MAX};
+use super::Step;
+use crate::config::DIRECTORY_PATIENCE;
 use crate::core::{Core, TxnFor};
 use crate::event::{MoveStage, TxnTicket};
 use crate::extent::Extent;
 use evenkeel_meta::change::{ClearOutcome, clear_outcome, propose_move};
 use evenkeel_meta::{DirectoryError, Txn, TxnOutcome};
-use evenkeel_peer::{Message, Remember, Remembered};
-use evenkeel_types::{Regions, ServerId};
+use evenkeel_types::Regions;
 use std::time::Duration;
 
 /// How long the owner waits for its view after the directory refused a Propose, before it asks again.
 const PROPOSE_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 impl Extent {
-    /// Once all regions are current: hands over the identities, then asks the directory.
-    pub(super) fn remember_or_propose(&mut self, core: &mut Core) {
-        let Some(reign) = &mut self.reign else {
-            return;
-        };
-        let Some(mover) = &reign.mover else {
-            return;
-        };
-        let (Step::Copying { propose_at }, Link::Attached(attached)) = (&mover.step, &mover.link) else {
-            return;
-        };
-        if attached.current != Regions::ALL || !attached.copies.is_empty() || mover.abort {
-            return;
-        }
-        if core.now < *propose_at {
-            let at = *propose_at;
-            core.wake_at(self.id, at);
-            return;
-        }
-        let (attachment, to) = (attached.attachment, mover.to);
-        let identities = reign.all_identities();
-        if let Some(mover) = &mut reign.mover {
-            mover.step = Step::Remembering { since: core.now };
-            core.wake_at(self.id, core.now + TARGET_ANSWER_MAX);
-        }
-        core.send(
-            to,
-            Message::Remember(Remember { extent: self.id, epoch: reign.epoch, attachment, identities }),
-        );
-    }
-
-    /// The target remembers the identities: nothing is missing there any more.
-    pub(crate) fn handle_remembered(&mut self, core: &mut Core, from: ServerId, answer: &Remembered) {
+    /// Asks the directory to decide, once all regions are current.
+    pub(super) fn propose_move(&mut self, core: &mut Core) {
         let unix_ms = core.unix_ms();
         let Some(reign) = &mut self.reign else {
             return;
         };
-        let Some(mover) = reign.mover.as_mut().filter(|mover| mover.to == from) else {
+        let attached = reign.target_link().and_then(|link| link.attached());
+        let is_ready =
+            attached.is_some_and(|attached| attached.current == Regions::ALL && attached.copies.is_empty());
+        let epoch = reign.epoch;
+        let Some(mover) = reign.mover.as_mut().filter(|mover| is_ready && !mover.abort) else {
             return;
         };
-        let (Step::Remembering { .. }, Link::Attached(attached)) = (&mover.step, &mover.link) else {
+        let Step::Copying { propose_at } = mover.step else {
             return;
         };
-        if attached.attachment != answer.attachment {
+        if core.now < propose_at {
+            core.wake_at(self.id, propose_at);
             return;
         }
-        if let Some(refusal) = answer.refusal {
-            self.handle_remember_refused(core, answer.attachment, refusal);
-            return;
-        }
-        if attached.current != Regions::ALL || mover.abort {
-            mover.step = Step::Copying { propose_at: core.now };
-            self.continue_move(core);
-            return;
-        }
-        let made =
-            core.view.as_ref().map(|view| propose_move(view, core.actor(), self.id, reign.epoch, unix_ms));
+        let made = core.view.as_ref().map(|view| propose_move(view, core.actor(), self.id, epoch, unix_ms));
         match made {
             Some(Ok(txn)) => {
-                mover.report(core, MoveStage::Proposing, None);
                 let ticket = core.transact(TxnFor::Propose { extent: self.id }, txn);
                 mover.step = Step::Proposing { ticket };
+                reign.report_move(core, MoveStage::Proposing, None);
             }
             // The view has moved on; it will be looked at in this very call, or the move cannot be.
-            _ => mover.step = Step::Copying { propose_at: core.now + PROPOSE_AGAIN_AFTER },
+            _ => {
+                mover.step = Step::Copying { propose_at: core.now + PROPOSE_AGAIN_AFTER };
+                core.wake_at(self.id, core.now + PROPOSE_AGAIN_AFTER);
+            }
         }
     }
 
@@ -133,7 +99,7 @@ impl Extent {
             (Step::Unsettled { .. }, Some(ClearOutcome::Cleared)) => {
                 let again = core.now + 4 * DIRECTORY_PATIENCE;
                 mover.step = Step::Clearing { why: "the directory did not answer", clear_at: again };
-                self.detach_target(core);
+                self.drop_target(core);
                 self.unblock(core);
             }
             (Step::Unsettled { .. }, Some(ClearOutcome::EntryChanged)) => mover.step = Step::Decided,

@@ -14,9 +14,9 @@ use crate::extent::Extent;
 use crate::operation::Origin;
 use crate::slots::Key;
 use evenkeel_peer::ReplyOutcome;
-use evenkeel_types::store_op::{IDENTITIES_PER_EXTENT_MAX, RememberedWrite};
+use evenkeel_types::store_op::IDENTITIES_PER_EXTENT_MAX;
 use evenkeel_types::{Payload, ServerId, WriteId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Extent {
     /// Answers a write that was applied before, or has it wait for its first sending. Whether it was one.
@@ -61,6 +61,12 @@ pub(crate) struct Floors<'a> {
 }
 
 impl Floors<'_> {
+    /// Those of all gateways that have told.
+    pub(crate) fn all(&self) -> Vec<WriteId> {
+        let gateways: BTreeSet<ServerId> = self.of_extent.keys().chain(self.of_all.keys()).copied().collect();
+        gateways.into_iter().filter_map(|gateway| self.of(gateway)).collect()
+    }
+
     /// The higher one of both.
     pub(crate) fn of(&self, gateway: ServerId) -> Option<WriteId> {
         let told = (self.of_extent.get(&gateway).copied(), self.of_all.get(&gateway).copied());
@@ -99,12 +105,5 @@ impl Reign {
         let places = if is_oldest { IDENTITIES_PER_EXTENT_MAX } else { IDENTITIES_PER_EXTENT_MAX - 1 };
         let room = self.remembered.len() - forgotten < places;
         (best.filter(|(count, _)| *count > 0).map(|(_, floor)| floor), room)
-    }
-
-    /// All identities that the record has, once the writes in flight are applied. A target that is attached keeps those of
-    /// its own that are among them. It gets all of them when all regions are current there: writes in flight go there
-    /// too, ahead of the list on the same connection.
-    pub(crate) fn all_identities(&self) -> Vec<RememberedWrite> {
-        self.remembered.iter().map(|(id, version)| RememberedWrite { id: *id, version: *version }).collect()
     }
 }

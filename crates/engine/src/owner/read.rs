@@ -28,10 +28,11 @@ impl Extent {
         let Some(reign) = &mut self.reign else {
             return;
         };
-        let good = reign.mover.as_ref().is_none_or(|mover| mover.has_lease(core));
+        let good = reign.has_leases(core);
         if !good && reign.phase != Phase::Draining {
             if !reign.blocked.contains(&key) {
                 core.counters.reads_waited_for_lease += 1;
+                core.awaiting_lease.insert(self.id);
                 reign.blocked.push_back(key);
             }
             return;

@@ -1,6 +1,8 @@
 //! The state of an owner.
 
 use super::locks::RangeLocks;
+use crate::copies::{CopyLink, Role};
+use crate::core::Core;
 use crate::moves::Mover;
 use crate::slots::Key;
 use evenkeel_meta::{Replicas, Route};
@@ -11,9 +13,9 @@ use std::collections::{BTreeMap, VecDeque};
 /// How far a reign is.
 ///
 /// ```text
-///  Describing ──▶ Fencing ──▶ AwaitingPromise ──▶ Serving ──▶ Draining ──▶ (over)
-///       └────────────┴──── nothing to fence ────────▲  │
-///                                    Fencing ◀── a higher epoch, same owner
+///  Describing ──▶ Fencing ──▶ Gathering ──▶ Serving ──▶ Draining ──▶ (over)
+///       └────────────┴── nobody else ─────────▲  │
+///                              Fencing ◀── a higher epoch, same owner
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Phase {
@@ -21,11 +23,8 @@ pub(crate) enum Phase {
     Describing,
     /// The epoch is being accepted durably.
     Fencing,
-    /// The owner before is attached, or its lease runs out at `guard_until`.
-    AwaitingPromise {
-        /// The attach that it has to answer, once it was sent.
-        attachment: Option<u64>,
-    },
+    /// The copies are attached, earlier owners promise or lose their leases, and copies in sync are made equal.
+    Gathering,
     /// Operations are executed.
     Serving,
     /// No operation is begun any more; those that were are executed, if they can be.
@@ -41,7 +40,7 @@ pub(crate) struct Reign {
     pub(crate) replicas: Replicas,
     pub(crate) from: Option<ServerId>,
     pub(crate) phase: Phase,
-    /// Before that, only the promise of the owner before allows to serve.
+    /// Before that, an earlier owner that has not promised may still have its lease.
     pub(crate) guard_until: Time,
     /// The store has a record of the extent.
     pub(crate) record: bool,
@@ -55,9 +54,7 @@ pub(crate) struct Reign {
     pub(crate) in_flight: [u16; REGIONS_PER_EXTENT],
     /// Writes to each region for which space is set aside, or asked for, and that are not sequenced yet.
     pub(crate) set_aside: [u16; REGIONS_PER_EXTENT],
-    /// Regions that take no new writes for the moment.
-    pub(crate) held: Regions,
-    /// Of these, the ones whose chain of versions broke.
+    /// Regions whose chain of versions broke: they take no new writes for the moment.
     pub(crate) broken: Regions,
     /// The store is asked for the versions of the broken regions.
     pub(crate) repairing: bool,
@@ -70,11 +67,14 @@ pub(crate) struct Reign {
     pub(crate) blocked: VecDeque<Key>,
     /// Operations that were begun and have not ended.
     pub(crate) running: u32,
-    /// Identities in the store's record, as they are once all writes in flight are applied.
-    pub(crate) remembered: BTreeMap<WriteId, Version>,
+    /// Identities in the store's record with the regions that have the write, as they are once all writes in flight are
+    /// applied.
+    pub(crate) remembered: BTreeMap<WriteId, Regions>,
     /// Begun writes by identity.
     pub(crate) open_writes: BTreeMap<WriteId, Key>,
-    /// The move away from here.
+    /// The copies at other servers, as far as they are not down.
+    pub(crate) links: Vec<CopyLink>,
+    /// The move of a copy, this server's or another's.
     pub(crate) mover: Option<Box<Mover>>,
 }
 
@@ -93,7 +93,6 @@ impl Reign {
             versions: Box::new([Version::NONE; REGIONS_PER_EXTENT]),
             in_flight: [0; REGIONS_PER_EXTENT],
             set_aside: [0; REGIONS_PER_EXTENT],
-            held: Regions::NONE,
             broken: Regions::NONE,
             repairing: false,
             locks: RangeLocks::default(),
@@ -103,18 +102,80 @@ impl Reign {
             running: 0,
             remembered: BTreeMap::new(),
             open_writes: BTreeMap::new(),
+            links: Vec::new(),
             mover: None,
         }
     }
 
-    /// Whether the reign could be begun anew without loss.
+    /// Whether the reign could be begun anew without loss. What is owed to a syncing copy is kept in mind.
     pub(crate) fn is_idle(&self) -> bool {
-        self.phase == Phase::Serving && self.running == 0 && self.mover.is_none() && self.broken.is_empty()
+        let owes = |link: &CopyLink| {
+            link.role == Role::Syncing && link.attached().is_none_or(|attached| !attached.promised)
+        };
+        self.phase == Phase::Serving
+            && self.running == 0
+            && self.mover.is_none()
+            && self.broken.is_empty()
+            && !self.links.iter().any(owes)
     }
 
     /// Whether the target of a move takes part in every acknowledgement and every lease.
     pub(crate) fn is_target_required(&self) -> bool {
         self.mover.as_ref().is_some_and(|mover| mover.is_required())
+    }
+
+    /// What is known of the copy at a server.
+    pub(crate) fn link(&self, server: ServerId) -> Option<&CopyLink> {
+        self.links.iter().find(|link| link.server == server)
+    }
+
+    pub(crate) fn link_mut(&mut self, server: ServerId) -> Option<&mut CopyLink> {
+        self.links.iter_mut().find(|link| link.server == server)
+    }
+
+    /// The copy that a move makes.
+    pub(crate) fn target_link(&self) -> Option<&CopyLink> {
+        self.links.iter().find(|link| link.role == Role::Target)
+    }
+
+    /// Whether the copy at a server has to have everything that is acknowledged.
+    pub(crate) fn is_required(&self, server: ServerId) -> bool {
+        self.link(server).is_some_and(|link| self.has_to_have_all(link))
+    }
+
+    pub(crate) fn has_to_have_all(&self, link: &CopyLink) -> bool {
+        match link.role {
+            Role::InSync => true,
+            Role::Target => self.is_target_required(),
+            Role::Syncing | Role::Replaced => false,
+        }
+    }
+
+    /// Whether a write waits for regions at a copy: those of `regions` that are left, or nothing.
+    pub(crate) fn owed_by(&self, server: ServerId, regions: Regions) -> Regions {
+        let Some(link) = self.link(server) else {
+            return Regions::NONE;
+        };
+        match link.attached() {
+            // Whether they are current there, the next attach tells.
+            None if link.role.is_replica() || self.has_to_have_all(link) => regions,
+            Some(attached) if self.has_to_have_all(link) => regions.minus(attached.current),
+            _ => Regions::NONE,
+        }
+    }
+
+    /// Regions that take no new writes for the moment: those in motion to a copy, and those whose chain of versions broke.
+    pub(crate) fn held(&self) -> Regions {
+        self.links.iter().fold(self.broken, |held, link| held.union(link.in_motion()))
+    }
+
+    /// Whether an answer to a reader may leave: all whose lease is needed give one.
+    pub(crate) fn has_leases(&self, core: &Core) -> bool {
+        self.links.iter().all(|link| match link.role {
+            Role::InSync | Role::Syncing => link.has_lease(core),
+            Role::Target => !self.is_target_required() || link.has_lease(core),
+            Role::Replaced => true,
+        })
     }
 
     /// Whether writes to a region are sequenced and not yet durable here.

@@ -22,15 +22,12 @@ impl Extent {
         };
         let write = write.clone();
         reign.broken = reign.broken.union(write.regions);
-        reign.held = reign.held.union(write.regions);
         if let Some(identity) = operation.identity {
             reign.remembered.remove(&identity);
         }
         operation.stage = Stage::Blocked { content: write.write.content };
-        if let Some(mover) = &mut reign.mover {
-            // The target may have it or not; its regions are compared again by the next copy.
-            mover.forget_write(key, write.regions);
-        }
+        // The copies may have it or not; its regions are compared again when they are copied next.
+        reign.forget_write(key, write.regions);
         if write.reserved {
             // It asks for space anew, if it still goes to two copies.
             self.unreserve(core, write.regions);
@@ -87,7 +84,7 @@ impl Extent {
         if let Some(description) = description {
             // Identities of writes in flight are not in the record yet.
             for write in &description.identities {
-                reign.remembered.entry(write.id).or_insert(write.version);
+                reign.remembered.entry(write.id).or_insert(write.regions);
             }
             let open = &reign.open_writes;
             reign.remembered.retain(|id, _| {
@@ -95,10 +92,8 @@ impl Extent {
             });
         }
         reign.broken = reign.broken.minus(mended);
-        let moving = reign.mover.as_ref().map_or(Regions::NONE, |mover| mover.in_motion());
-        reign.held = reign.held.minus(mended.minus(moving));
         self.continue_repair(core);
         self.unblock(core);
-        self.continue_move(core);
+        self.progress_reign(core);
     }
 }

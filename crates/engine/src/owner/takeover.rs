@@ -1,26 +1,30 @@
 //! The beginning and the end of a reign.
 //!
 //! A reign begins in this order: the record is read; the epoch is accepted durably if anybody else may act on the
-//! extent in a lower one; the owner before is attached, and serving waits for its promise, or until any lease that this
-//! server gave it has run out. Where the route has one replica, no owner before and no move, nobody else may act: the
-//! view itself, read after this server's start, makes it refuse attaches of lower epochs, and the first write accepts
-//! the epoch with its version.
+//! extent in a lower one; every replica that is not down is attached, and the owner that a move replaced. Serving waits
+//! until all of them have promised, or until any lease that this server ever gave one has run out; until the replicas are
+//! attached in any case; and until those in sync have been made equal: this server's copy wins, also over a higher
+//! version. Where the route has one replica, no owner before and no move, nobody else may act: the view itself, read
+//! after this server's start, makes it refuse attaches of lower epochs, and the first write accepts the epoch with its
+//! version.
+//!
+//! A replica that cannot be attached keeps the reign from serving until the directory says that it is down
+//! ([`crate::membership`]).
 //!
 //! It ends by draining: nothing more is begun; what was begun is executed under the rules of the reign, as far as the
 //! target of the move still answers, and else answered "moved". Then the promise is given, if a successor asked.
 
 use super::{Phase, Reign};
 use crate::config::LEASE_GUARD;
+use crate::copies::{CopyLink, Role};
 use crate::core::{Core, Pending, ReignStep};
 use crate::event::EngineEvent;
-use crate::extent::{Extent, replicas_of};
+use crate::extent::Extent;
 use crate::operation::Stage;
 use evenkeel_meta::Route;
-use evenkeel_peer::{Attach, Attached, Message, Part, Refusal, ReplyOutcome};
-use evenkeel_types::store_op::{
-    ExtentDescription, IdentityChange, StoreError, StoreOp, StoreOutcome, StoreReply,
-};
-use evenkeel_types::{Epoch, ServerId};
+use evenkeel_peer::ReplyOutcome;
+use evenkeel_types::store_op::{ExtentDescription, StoreError, StoreOp, StoreOutcome, StoreReply};
+use evenkeel_types::{Epoch, Regions};
 use smallvec::SmallVec;
 
 impl Extent {
@@ -29,13 +33,14 @@ impl Extent {
         // From here on nothing more of the owner before is applied to the copy.
         self.end_copy(core);
         let mut guard = self.lease_until.unwrap_or(core.now);
-        if route.from.is_some() {
+        if route.from.is_some() || route.replicas.len() > 1 {
             // What was promised before this server's start is not remembered; a lease may be older than the start.
             guard = guard.max(core.config.started + LEASE_GUARD);
         }
         let serial = core.serial();
         self.reign = Some(Box::new(Reign::new(serial, route, guard)));
         self.may_hold = true;
+        self.renew_links(core, route);
         core.store(
             Pending::Reign { extent: self.id, reign: serial, step: ReignStep::Describe },
             StoreOp::Describe { extent: self.id },
@@ -104,19 +109,24 @@ impl Extent {
         reign.record = held.is_some();
         reign.lost = held.is_none() && route.entry_revision.is_some();
         let settled = held.as_ref().is_some_and(|held| held.replicas[..] == reign.replicas[..]);
+        let accepted = held.as_ref().is_some_and(|held| held.accepted == reign.epoch);
         if let Some(held) = held {
             assert_eq!(held.versions.len(), reign.versions.len(), "a record has a version for each region");
             reign.versions.copy_from_slice(&held.versions);
-            reign.remembered = held.identities.iter().map(|write| (write.id, write.version)).collect();
+            reign.remembered = held.identities.iter().map(|write| (write.id, write.regions)).collect();
         }
         if reign.lost {
             core.event(EngineEvent::CopyMissing { extent: self.id });
-            self.serve(core, false);
+            self.serve(core);
             return;
         }
         let alone = reign.replicas.len() == 1 && reign.from.is_none() && route.intent.is_none();
         if alone && (settled || !reign.record) && self.lease_until.is_none() {
-            self.serve(core, false);
+            self.serve(core);
+        } else if settled && accepted {
+            reign.phase = Phase::Fencing;
+            let epoch = reign.epoch;
+            self.handle_fenced(core, epoch);
         } else {
             self.fence_reign(core);
         }
@@ -133,7 +143,7 @@ impl Extent {
             replicas: SmallVec::from_slice(&reign.replicas),
             live: true,
             reserve_all: false,
-            identities: IdentityChange::Keep,
+            forget_below: Vec::new(),
         };
         let step = ReignStep::Fence { epoch: reign.epoch };
         core.store(Pending::Reign { extent: self.id, reign: reign.serial, step }, op);
@@ -149,88 +159,72 @@ impl Extent {
         }
         self.accepted = self.accepted.max(epoch);
         reign.record = true;
-        if core.now >= reign.guard_until {
-            self.serve(core, false);
-        } else {
-            reign.phase = Phase::AwaitingPromise { attachment: None };
-            let guard = reign.guard_until;
-            core.wake_at(self.id, guard);
-            self.attach_predecessor(core);
+        reign.phase = Phase::Gathering;
+        self.progress_reign(core);
+    }
+
+    /// Goes on with whatever the reign needs from other servers.
+    pub(crate) fn progress_reign(&mut self, core: &mut Core) {
+        let Some(reign) = &self.reign else {
+            return;
+        };
+        match reign.phase {
+            Phase::Gathering => {
+                self.tend_links(core);
+                self.copy_regions(core);
+                self.consider_serving(core);
+            }
+            Phase::Serving if reign.links.is_empty() => self.continue_move(core),
+            Phase::Serving => {
+                self.continue_move(core);
+                self.tend_links(core);
+                self.copy_regions(core);
+                self.promise_current(core);
+                self.continue_move(core);
+            }
+            Phase::Describing | Phase::Fencing | Phase::Draining => {}
         }
     }
 
-    /// Asks the owner before for its promise, or finds that its lease is over.
-    pub(crate) fn attach_predecessor(&mut self, core: &mut Core) {
-        let Some(reign) = &mut self.reign else {
+    /// Serves, if nothing is missing for it.
+    fn consider_serving(&mut self, core: &mut Core) {
+        let Some(reign) = &self.reign else {
             return;
         };
-        let Phase::AwaitingPromise { attachment } = &mut reign.phase else {
-            return;
-        };
-        if core.now >= reign.guard_until {
-            self.serve(core, false);
+        // A replica that is down, and whoever was replaced and cannot be reached, has not promised.
+        let mut others =
+            reign.replicas.iter().copied().chain(reign.from).filter(|server| *server != core.me());
+        let promised = others.all(|server| reign.link(server).is_some_and(|link| link.attached().is_some()));
+        if !promised && core.now < reign.guard_until {
+            let at = reign.guard_until;
+            core.wake_at(self.id, at);
             return;
         }
-        let (Some(from), Some(route), None) = (reign.from, core.route(self.id), *attachment) else {
-            return;
+        let is_ready = |link: &CopyLink| match link.attached() {
+            Some(attached) => link.role != Role::InSync || attached.current == Regions::ALL,
+            None => !link.role.is_replica(),
         };
-        if core.session(from).is_some() {
-            let serial = core.serial();
-            *attachment = Some(serial);
-            let attach = Attach {
-                extent: self.id,
-                epoch: reign.epoch,
-                attachment: serial,
-                part: Part::Replaced,
-                replicas: replicas_of(&route),
-                identities: Vec::new(),
-            };
-            core.send(from, Message::Attach(attach));
+        if reign.links.iter().all(is_ready) {
+            self.serve(core);
         }
     }
 
-    /// The owner before has let go: nothing of it can be answered any more.
-    pub(crate) fn handle_promise(&mut self, core: &mut Core, from: ServerId, attached: &Attached) {
+    fn serve(&mut self, core: &mut Core) {
         let Some(reign) = &mut self.reign else {
             return;
         };
-        if reign.phase == (Phase::AwaitingPromise { attachment: Some(attached.attachment) })
-            && reign.from == Some(from)
-            && reign.epoch == attached.epoch
-        {
-            self.lease_until = None;
-            core.voided.remove(&(from, self.id));
-            self.serve(core, true);
-        }
-    }
-
-    /// The owner before does not let go: it knows a higher epoch, so this server's view is behind; or it cannot now.
-    pub(crate) fn handle_promise_refused(&mut self, core: &mut Core, attachment: u64, refusal: Refusal) {
-        let Some(reign) = &mut self.reign else {
-            return;
-        };
-        if let Phase::AwaitingPromise { attachment: asked } = &mut reign.phase
-            && *asked == Some(attachment)
-        {
-            core.counters.stale_refusals += u64::from(matches!(refusal, Refusal::Stale { .. }));
-            *asked = None;
-            core.wake_at(self.id, core.now + crate::config::RETRY_DELAY_MAX);
-        }
-    }
-
-    fn serve(&mut self, core: &mut Core, promised: bool) {
-        let Some(reign) = &mut self.reign else {
-            return;
-        };
-        if reign.from.is_some() && !reign.lost && !reign.announced {
+        if !reign.lost && !reign.announced && (reign.from.is_some() || self.succeeds) {
             reign.announced = true;
             core.counters.takeovers += 1;
+            let promised = core.now < reign.guard_until;
             let event = EngineEvent::TookOver { extent: self.id, epoch: reign.epoch, promised };
             core.event(event);
         }
         // Whoever owned the extent before has let go, in this epoch and in all higher ones.
         reign.guard_until = core.now;
         self.lease_until = None;
+        self.succeeds = false;
+        self.resync_wanted = false;
         self.resume_serving(core);
     }
 
@@ -245,6 +239,7 @@ impl Extent {
         }
         self.unblock(core);
         self.consider_move(core);
+        self.progress_reign(core);
     }
 
     /// The epoch grew, and this server is still owner: it serves nothing until the new epoch is as safe as the old one.
@@ -253,20 +248,23 @@ impl Extent {
         let Some(reign) = &mut self.reign else {
             return;
         };
+        let was_serving = reign.phase == Phase::Serving;
         reign.epoch = route.epoch;
         reign.replicas = route.replicas;
         reign.from = route.from;
-        if reign.phase == Phase::Describing {
+        if reign.phase != Phase::Describing {
+            // From here on nothing is served in the epoch before.
+            reign.phase = Phase::Fencing;
+        }
+        let (describing, lost) = (reign.phase == Phase::Describing, reign.lost);
+        self.renew_move(core, route);
+        self.renew_links(core, route);
+        if describing {
             return;
         }
-        self.renew_move(core, route);
-        let Some(reign) = &mut self.reign else {
-            return;
-        };
         let alone = route.replicas.len() == 1 && route.from.is_none() && route.intent.is_none();
-        if alone && reign.phase == Phase::Serving || reign.lost {
-            self.unblock(core);
-            self.consider_move(core);
+        if alone && was_serving || lost {
+            self.resume_serving(core);
         } else {
             self.fence_reign(core);
         }

@@ -1,12 +1,13 @@
 //! Writes: from "nothing keeps it" to the acknowledgement.
 //!
-//! A write is sequenced in one step: it gets its version, goes to the store, and goes to the target of a move for every
-//! region that is current there. Before that step it waits for: the regions in motion (at most
-//! [`crate::config::REGION_HOLD_MAX`]), regions that are behind at a target that is required, a place for its identity,
-//! and space if two copies take it. It is acknowledged when it is durable here and at the target, as far as the target
-//! has the regions; a target that is required has to have all of them.
+//! A write is sequenced in one step: it gets its version, goes to the store, and goes to every copy for each region that
+//! is current there. Before that step it waits for: the regions in motion (at most [`crate::config::REGION_HOLD_MAX`]),
+//! replicas that are not attached, regions that are behind at a copy that has to have everything, a place for its
+//! identity, and space at all copies that take it. It is acknowledged when it is durable here and at the copies, as far
+//! as they have the regions; those in sync and a required target have to have all of them.
 
 use super::{Floors, Phase, is_proven};
+use crate::copies::{CopyLink, SpaceThere};
 use crate::core::{Core, Pending};
 use crate::extent::Extent;
 use crate::operation::{Stage, WriteInFlight};
@@ -14,6 +15,7 @@ use crate::slots::Key;
 use evenkeel_peer::ReplyOutcome;
 use evenkeel_types::store_op::{Content, StoreError, StoreOp, StoreOutcome, StoreWrite};
 use evenkeel_types::{Payload, Regions, Time};
+use smallvec::SmallVec;
 use std::time::Duration;
 
 /// How long a write waits for a place for its identity before it looks again.
@@ -89,41 +91,46 @@ impl Extent {
             return Some(Obstacle::End(ReplyOutcome::Done { data: Payload::default() }));
         }
         let regions = Regions::touched_by(operation.blocks);
-        if !reign.held.intersection(regions).is_empty() {
-            let in_motion = reign.held.minus(reign.broken).intersection(regions);
-            if !in_motion.is_empty() && !operation.counted_as_waiting {
+        if !reign.held().intersection(regions).is_empty() {
+            if !operation.counted_as_waiting {
                 operation.counted_as_waiting = true;
-                if let Some(mover) = &mut reign.mover {
-                    mover.counters.writes_waited += 1;
-                }
+                let in_motion =
+                    reign.links.iter_mut().filter(|link| !link.in_motion().intersection(regions).is_empty());
+                in_motion.for_each(|link| link.count(&mut core.counters, |sum| sum.writes_waited += 1));
             }
             return Some(Obstacle::Event);
         }
-        let mirrored =
-            reign.mover.as_ref().map_or(Regions::NONE, |mover| mover.current().intersection(regions));
-        if reign.is_target_required() && mirrored != regions {
+        let is_missing = |link: &CopyLink| match link.attached() {
+            None => link.role.is_replica() || reign.has_to_have_all(link),
+            Some(attached) => reign.has_to_have_all(link) && !regions.minus(attached.current).is_empty(),
+        };
+        if reign.links.iter().any(is_missing) {
             return Some(Obstacle::Event);
         }
-        let keeps_identity = reign.mover.is_some()
+        let keeps_identity = !reign.links.is_empty()
             || operation.identity.is_some_and(|identity| identity.gateway != core.config.me);
         let (reserved, identity) = (operation.reserved, operation.identity);
         let floors = Floors { of_extent: &self.floors, of_all: &core.floors };
         if keeps_identity && identity.is_some() && !reign.forget_for(&floors, identity).1 {
             return Some(Obstacle::Until(core.now + IDENTITY_WAIT));
         }
-        if mirrored.is_empty() {
+        if reign.links.iter().all(|link| link.current().intersection(regions).is_empty()) {
             return None;
         }
         if absent {
-            // Blocks that are given back need no space, at either copy. But a write that set space aside before, and is
+            // Blocks that are given back need no space, at any copy. But a write that set space aside before, and is
             // not sequenced yet, counts on what its regions have: it goes first.
             let is_counted_on = regions.iter().any(|region| reign.set_aside[region.index()] > 0);
             return is_counted_on.then(|| Obstacle::Until(core.now + IDENTITY_WAIT));
         }
-        (!reserved).then_some(Obstacle::Reserve)
+        match reign.space_there(core, self.id, regions) {
+            SpaceThere::Enough => (!reserved).then_some(Obstacle::Reserve),
+            SpaceThere::Asked => Some(Obstacle::Event),
+            SpaceThere::None => Some(Obstacle::End(ReplyOutcome::NoSpace)),
+        }
     }
 
-    /// Space for a write to two copies is set aside, or there is none.
+    /// Space here for a write to several copies is set aside, or there is none.
     pub(crate) fn handle_reserved(&mut self, core: &mut Core, key: Key, outcome: &StoreOutcome) {
         let Some(operation) = core.operations.get_mut(key) else {
             return;
@@ -190,7 +197,7 @@ impl Extent {
         };
         let content = std::mem::replace(content, Content::Absent);
         let (blocks, writer, me) = (operation.blocks, operation.identity, core.config.me);
-        let keeps = reign.mover.is_some() || writer.is_some_and(|writer| writer.gateway != me);
+        let keeps = !reign.links.is_empty() || writer.is_some_and(|writer| writer.gateway != me);
         let identity = writer.filter(|_| keeps);
         let regions = Regions::touched_by(blocks);
         let floors = Floors { of_extent: &self.floors, of_all: &core.floors };
@@ -199,7 +206,8 @@ impl Extent {
             reign.remembered.retain(|id, _| !id.is_below(floor));
         }
         if let Some(identity) = identity {
-            reign.remembered.insert(identity, version);
+            let applied = reign.remembered.entry(identity).or_default();
+            *applied = applied.union(regions);
         }
         let replaces = regions.iter().map(|region| reign.versions[region.index()]).collect();
         for region in regions.iter() {
@@ -208,10 +216,7 @@ impl Extent {
         }
         let write =
             StoreWrite { extent: self.id, blocks, content, version, replaces, identity, forget_below };
-        let unanswered = match &mut reign.mover {
-            Some(mover) => mover.mirror(core, key, &write),
-            None => 0,
-        };
+        let unanswered = reign.mirror(core, key, &write);
         if let Some(operation) = core.operations.get_mut(key) {
             operation.stage = Stage::Writing(WriteInFlight {
                 regions,
@@ -219,7 +224,7 @@ impl Extent {
                 reserved,
                 local: false,
                 unanswered,
-                behind: Regions::NONE,
+                behind: SmallVec::new(),
             });
         }
         core.store(Pending::Write { operation: key }, StoreOp::Write(write));
@@ -247,33 +252,38 @@ impl Extent {
             Err(error) => self.mend_chain(core, key, *error),
         }
         self.continue_repair(core);
-        self.continue_move(core);
+        self.progress_reign(core);
     }
 
-    /// Acknowledges a write if all copies that have to have it do.
+    /// Acknowledges a write if all copies that have to have it do. Between two epochs nothing is acknowledged.
     pub(crate) fn consider_write(&mut self, core: &mut Core, key: Key) {
         let epoch = self.successor_epoch(core);
         let Some(reign) = &mut self.reign else {
             return;
         };
-        let current = reign.mover.as_ref().map_or(Regions::NONE, |mover| mover.current());
-        let required = reign.is_target_required();
         let Some(Stage::Writing(write)) = core.operations.get_mut(key).map(|operation| &mut operation.stage)
         else {
             return;
         };
-        write.behind = if required { write.behind.minus(current) } else { Regions::NONE };
-        if !write.local {
+        for (server, regions) in &mut write.behind {
+            *regions = reign.owed_by(*server, *regions);
+        }
+        write.behind.retain(|(_, regions)| !regions.is_empty());
+        if !write.local || write.unanswered > 0 {
             return;
         }
-        if write.unanswered == 0 && write.behind.is_empty() {
-            self.finish(core, key, ReplyOutcome::Done { data: Payload::default() });
-        } else if write.unanswered == 0 && reign.phase == Phase::Draining {
-            // The target did not take it under this reign; whether it has it, its identity tells there.
-            let outcome = self.moved_or_deleted(core, epoch);
-            self.finish(core, key, outcome);
-        } else if !write.behind.is_empty() && !reign.blocked.contains(&key) {
-            reign.blocked.push_back(key);
+        let is_complete = write.behind.is_empty();
+        match reign.phase {
+            Phase::Serving | Phase::Draining if is_complete => {
+                self.finish(core, key, ReplyOutcome::Done { data: Payload::default() });
+            }
+            // Some copy did not take it under this reign; whether it has it, its identity tells there.
+            Phase::Draining => {
+                let outcome = self.moved_or_deleted(core, epoch);
+                self.finish(core, key, outcome);
+            }
+            _ if reign.blocked.contains(&key) => {}
+            _ => reign.blocked.push_back(key),
         }
     }
 }

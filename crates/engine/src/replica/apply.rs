@@ -5,13 +5,11 @@ use crate::core::{Core, Pending};
 use crate::event::{Arrival, Output};
 use crate::extent::Extent;
 use evenkeel_peer::{
-    Copied, CopyOutcome, Detach, Message, Refusal, RegionCopy, Remember, Remembered, ReplicaWrite, Written,
+    Copied, CopyOutcome, Detach, Message, Refusal, RegionCopy, ReplicaWrite, Reserve, Reserved, Written,
 };
-use evenkeel_types::store_op::{
-    Content, IdentityChange, RegionImage, StoreError, StoreOp, StoreOutcome, StoreWrite,
-};
-use evenkeel_types::{Epoch, ServerId};
-use smallvec::SmallVec;
+use evenkeel_types::geometry::BLOCKS_PER_REGION;
+use evenkeel_types::store_op::{Content, RegionImage, StoreError, StoreOp, StoreOutcome, StoreWrite};
+use evenkeel_types::{BlockRange, Epoch, Region, ServerId};
 
 impl Extent {
     /// Whether what comes under this attachment is to be applied; the connection over which to answer.
@@ -20,7 +18,7 @@ impl Extent {
         let incarnation = core.peers.get(&from).map(|peer| peer.incarnation);
         let known = core.known_incarnation(from);
         let attached = match &self.copy {
-            CopyPart::Attached { owner, incarnation: then, attachment: present, epoch: accepted } => {
+            CopyPart::Attached { owner, incarnation: then, attachment: present, epoch: accepted, .. } => {
                 *owner == from
                     && *present == attachment
                     && *accepted == epoch
@@ -80,7 +78,12 @@ impl Extent {
                     bytes: copy.data.len() as u32,
                     received: true,
                 }));
-                let image = RegionImage { version, present: copy.present, data: copy.data };
+                let image = RegionImage {
+                    version,
+                    present: copy.present,
+                    data: copy.data,
+                    identities: copy.identities,
+                };
                 core.store(
                     Pending::Install { server: from, session, extent, attachment, region, version },
                     StoreOp::InstallRegion { extent, region, replaces: copy.replaces, image },
@@ -93,27 +96,25 @@ impl Extent {
         }
     }
 
-    /// The owner sends the identities that belong to the content.
-    pub(crate) fn handle_remember(&mut self, core: &mut Core, from: ServerId, remember: Remember) {
-        let (extent, attachment) = (self.id, remember.attachment);
-        match self.admits(core, from, attachment, remember.epoch) {
+    /// The owner wants space for writes.
+    pub(crate) fn handle_reserve(&mut self, core: &mut Core, from: ServerId, reserve: &Reserve) {
+        let (extent, attachment, regions) = (self.id, reserve.attachment, reserve.regions);
+        match self.admits(core, from, attachment, reserve.epoch) {
             Ok(session) => {
-                let replicas = core
-                    .route(extent)
-                    .map_or_else(SmallVec::new, |route| SmallVec::from_slice(&route.replicas));
-                let op = StoreOp::Accept {
-                    extent,
-                    epoch: remember.epoch,
-                    replicas,
-                    live: true,
-                    reserve_all: true,
-                    identities: IdentityChange::Replace(remember.identities),
+                let last = regions.iter().last().map_or(0, Region::index);
+                let first = regions.iter().next().map_or(0, Region::index);
+                let blocks = BlockRange {
+                    first: first as u16 * BLOCKS_PER_REGION,
+                    count: (last - first + 1) as u16 * BLOCKS_PER_REGION,
                 };
-                core.store(Pending::Remember { server: from, session, extent, attachment }, op);
+                core.store(
+                    Pending::ReplicaReserve { server: from, session, extent, attachment, regions },
+                    StoreOp::Reserve { extent, blocks },
+                );
             }
             Err(refusal) => {
-                let refused = Remembered { extent, attachment, refusal: Some(refusal) };
-                core.send(from, Message::Remembered(refused));
+                let refused = Reserved { extent, attachment, regions, refusal: Some(refusal) };
+                core.send(from, Message::Reserved(refused));
             }
         }
     }
@@ -142,7 +143,7 @@ pub(crate) fn copy_outcome(outcome: &StoreOutcome) -> CopyOutcome {
         }
         Err(StoreError::StaleEpoch { accepted }) => CopyOutcome::Refused(Refusal::Stale { known: *accepted }),
         Err(StoreError::NoSpace) => CopyOutcome::Refused(Refusal::NoSpace),
-        // A new attach brings the identities, and makes a record.
+        // A new attach makes a record, and forgets identities that may be forgotten.
         Err(StoreError::NoRecord | StoreError::IdentitiesFull) => CopyOutcome::Refused(Refusal::NotAttached),
         Err(StoreError::Stopped | StoreError::BadBlock { .. }) => CopyOutcome::Refused(Refusal::Stopped),
     }

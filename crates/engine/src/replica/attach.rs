@@ -1,17 +1,18 @@
 //! Becoming a copy.
 //!
 //! What the record holds is read first, and the versions in it are the ones that are answered: until the answer, nothing is
-//! applied to the copy. Then the epoch is accepted. With it go all identities of writes that the owner does not have: such
-//! a write reached this copy only, its content is about to be overwritten, and its retry must not be taken for done.
+//! applied to the copy. Then the epoch is accepted. Whatever promise an earlier attach brought is void from then on. The
+//! identities of writes stay with the content that has them; where the owner's copy has other content, it brings its own.
 
 use super::{CopyPart, Joining};
 use crate::config::MOVES_IN_MAX;
 use crate::core::{Core, JoinStep, Pending};
 use crate::extent::Extent;
+use crate::owner::Floors;
 use evenkeel_peer::{Attach, AttachRefused, Attached, Message, Part, Refusal};
 use evenkeel_types::geometry::REGIONS_PER_EXTENT;
-use evenkeel_types::store_op::{IdentityChange, StoreError, StoreOp, StoreOutcome, StoreReply};
-use evenkeel_types::{Epoch, ServerId, Version};
+use evenkeel_types::store_op::{StoreError, StoreOp, StoreOutcome, StoreReply};
+use evenkeel_types::{Epoch, Regions, ServerId, Version};
 use smallvec::SmallVec;
 
 impl Extent {
@@ -28,11 +29,12 @@ impl Extent {
         }
         self.accepted = self.accepted.max(attach.epoch);
         match attach.part {
-            Part::Target => {
+            Part::Target | Part::Replica => {
                 self.end_copy(core);
                 // This attach replaces every earlier one of the same owner.
                 core.voided.remove(&(from, self.id));
-                core.copies_in += 1;
+                core.copies_in += usize::from(attach.part == Part::Target);
+                core.promises.remove(&self.id);
                 self.copy = CopyPart::Joining(Joining {
                     owner: from,
                     incarnation: peer.incarnation,
@@ -40,6 +42,7 @@ impl Extent {
                     attach,
                     submitted: false,
                     versions: Vec::new(),
+                    space: Regions::NONE,
                 });
                 self.may_hold = true;
             }
@@ -82,9 +85,13 @@ impl Extent {
         if core.store_stopped {
             return Some(Refusal::Stopped);
         }
+        if core.rejoining {
+            // Whether this server is up is being decided; what is attached meanwhile would not be part of it.
+            return Some(Refusal::Busy);
+        }
         let joins = attach.part == Part::Target && matches!(self.copy, CopyPart::None);
         let full = joins && core.copies_in >= MOVES_IN_MAX;
-        let releasing = self.releasing && attach.part == Part::Target;
+        let releasing = self.releasing && attach.part != Part::Replaced;
         (full || releasing).then_some(Refusal::Busy)
     }
 
@@ -122,8 +129,8 @@ impl Extent {
         match (step, outcome) {
             (JoinStep::Describe, Ok(StoreReply::Description(description))) => {
                 let held = description.filter(|description| description.has_data);
-                let mut identities = held.as_ref().map_or_else(Vec::new, |held| held.identities.clone());
-                identities.retain(|known| joining.attach.identities.iter().any(|write| write.id == known.id));
+                let is_target = joining.attach.part == Part::Target;
+                joining.space = held.as_ref().map_or(Regions::NONE, |held| held.allocated);
                 joining.versions = held
                     .map_or_else(|| vec![Version::NONE; REGIONS_PER_EXTENT], |held| held.versions.to_vec());
                 let op = StoreOp::Accept {
@@ -131,16 +138,18 @@ impl Extent {
                     epoch,
                     replicas: SmallVec::from_slice(&joining.attach.replicas),
                     live: true,
-                    reserve_all: true,
-                    identities: IdentityChange::Replace(identities),
+                    reserve_all: is_target,
+                    forget_below: Floors { of_extent: &self.floors, of_all: &core.floors }.all(),
                 };
                 core.store(Pending::Join { extent: self.id, attachment, step: JoinStep::Accept }, op);
             }
             (JoinStep::Accept, Ok(_)) => {
                 let (incarnation, versions) = (joining.incarnation, std::mem::take(&mut joining.versions));
+                let (space, part) = (joining.space, joining.attach.part);
                 self.accepted = self.accepted.max(epoch);
-                self.copy = CopyPart::Attached { owner, incarnation, attachment, epoch };
-                let answer = Attached { extent: self.id, epoch, attachment, versions };
+                self.succeeds = true;
+                self.copy = CopyPart::Attached { owner, incarnation, attachment, epoch, part };
+                let answer = Attached { extent: self.id, epoch, attachment, versions, space };
                 core.answer(owner, session, Message::Attached(answer));
             }
             (_, outcome) => {

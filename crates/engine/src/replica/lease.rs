@@ -7,19 +7,24 @@
 
 use super::CopyPart;
 use crate::config::LEASE_GUARD;
-use crate::core::Core;
+use crate::core::{Core, Pending};
 use crate::extent::Extent;
+use evenkeel_peer::Part;
+use evenkeel_types::Regions;
+use evenkeel_types::store_op::StoreOp;
 
 impl Extent {
     /// Ends this server's part as a copy.
     pub(crate) fn end_copy(&mut self, core: &mut Core) {
         let copy = std::mem::replace(&mut self.copy, CopyPart::None);
-        if !matches!(copy, CopyPart::None) {
-            core.copies_in -= 1;
-        }
-        let CopyPart::Attached { owner, attachment, .. } = copy else {
+        core.copies_in -= usize::from(copy.part() == Some(Part::Target));
+        let CopyPart::Attached { owner, attachment, part, .. } = copy else {
             return;
         };
+        if part == Part::Replica {
+            // What the owner had set aside and did not use.
+            core.store(Pending::Unreserve, StoreOp::Unreserve { extent: self.id, regions: Regions::ALL });
+        }
         let answered = core.peers.get(&owner).and_then(|peer| peer.last_answered);
         if let Some(answered) = answered {
             let until = answered + LEASE_GUARD;

@@ -21,7 +21,8 @@ mod sweep;
 pub(crate) use apply::copy_outcome;
 pub(crate) use sweep::Sweep;
 
-use evenkeel_types::{Epoch, Incarnation, ServerId};
+use evenkeel_peer::Part;
+use evenkeel_types::{Epoch, Incarnation, Regions, ServerId};
 
 /// What this server is to an extent that another one owns.
 #[derive(Debug)]
@@ -31,7 +32,7 @@ pub(crate) enum CopyPart {
     /// An owner has asked; the epoch is not accepted yet.
     Joining(Joining),
     /// The copy takes writes and regions.
-    Attached { owner: ServerId, incarnation: Incarnation, attachment: u64, epoch: Epoch },
+    Attached { owner: ServerId, incarnation: Incarnation, attachment: u64, epoch: Epoch, part: Part },
 }
 
 /// An attach on its way.
@@ -45,6 +46,8 @@ pub(crate) struct Joining {
     pub(crate) submitted: bool,
     /// The versions of the copy, once the store has told.
     pub(crate) versions: Vec<evenkeel_types::Version>,
+    /// Regions to which data can be written without asking for space.
+    pub(crate) space: Regions,
 }
 
 /// What a successor waits for.
@@ -66,6 +69,15 @@ impl CopyPart {
             Self::None => Epoch::ZERO,
             Self::Joining(joining) => joining.attach.epoch,
             Self::Attached { epoch, .. } => *epoch,
+        }
+    }
+
+    /// What this server is to that owner.
+    pub(crate) const fn part(&self) -> Option<Part> {
+        match self {
+            Self::None => None,
+            Self::Joining(joining) => Some(joining.attach.part),
+            Self::Attached { part, .. } => Some(*part),
         }
     }
 

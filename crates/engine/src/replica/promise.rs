@@ -3,7 +3,8 @@
 use crate::core::{Core, Pending};
 use crate::extent::Extent;
 use evenkeel_peer::{AttachRefused, Attached, Message, Refusal};
-use evenkeel_types::store_op::{IdentityChange, StoreError, StoreOp, StoreOutcome};
+use evenkeel_types::Regions;
+use evenkeel_types::store_op::{StoreError, StoreOp, StoreOutcome};
 use smallvec::SmallVec;
 
 impl Extent {
@@ -23,7 +24,7 @@ impl Extent {
             replicas: SmallVec::from_slice(&promise.replicas),
             live: false,
             reserve_all: false,
-            identities: IdentityChange::Keep,
+            forget_below: Vec::new(),
         };
         let attachment = promise.attachment;
         core.store(Pending::Promise { extent: self.id, attachment }, op);
@@ -38,7 +39,8 @@ impl Extent {
             Ok(_) => {
                 self.accepted = self.accepted.max(promise.epoch);
                 let (extent, epoch) = (self.id, promise.epoch);
-                Message::Attached(Attached { extent, epoch, attachment, versions: Vec::new() })
+                let (versions, space) = (Vec::new(), Regions::NONE);
+                Message::Attached(Attached { extent, epoch, attachment, versions, space })
             }
             Err(error) => {
                 let refusal = match error {

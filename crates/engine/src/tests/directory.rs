@@ -89,8 +89,8 @@ fn a_required_target_never_claims_a_write_that_it_does_not_have() {
     world.disconnect(1, 2);
     world.hold_links.clear();
     world.connect(1, 2);
-    while world.waiting(1, 2, "write") == 0 {
-        assert!(world.step(), "it is sent again, as a write");
+    while world.waiting(1, 2, "copy") == 0 {
+        assert!(world.step(), "its region is copied, and brings its identity");
     }
     world.disconnect(1, 2);
     world.disconnect(1, 3);

@@ -235,7 +235,6 @@ fn an_attach_below_the_epoch_that_the_own_view_gives_is_refused() {
             attachment: epoch.0,
             part: evenkeel_peer::Part::Target,
             replicas: vec![evenkeel_types::ServerId(1)],
-            identities: Vec::new(),
         };
         let message = evenkeel_peer::Message::Attach(attach);
         world.event(2, crate::Event::Message { from: evenkeel_types::ServerId(1), message });

@@ -10,6 +10,7 @@ mod load;
 mod moves;
 mod once;
 mod random;
+mod replicas;
 mod requests;
 mod space;
 mod store;

@@ -331,44 +331,22 @@ fn more_moves_than_may_be_under_way_wait_for_their_turn() {
 /// The target's disk hangs without an error while its server goes on answering: the move ends, and no write with it.
 #[test]
 fn a_target_whose_disk_hangs_before_it_is_required_ends_the_move_and_delays_a_write_only() {
-    for is_remembering in [false, true] {
-        let mut world = filled(2);
-        world.start_move_at(1, 0, 2, if is_remembering { None } else { Some(1 << 20) });
-        let wanted = if is_remembering { "remember" } else { "copied" };
-        while world.sent(wanted) == 0 {
-            if !world.step() {
-                world.pass_ms(1);
-            }
-        }
-        if !is_remembering {
-            world.pass_ms(50);
-        }
-        world.hold_stores.insert(2);
-        let before = world.sent("write");
-        let write = world.write(1, 0, BLOCK, 99);
-        world.settle();
-        assert!(world.sent("write") > before, "the region is current at the target");
-        assert!(world.is_open(1, write));
-        world.pass_ms(2_500);
-        assert!(matches!(world.outcome(1, write), Some(Ok(_))), "{:?}", world.outcome(1, write));
-        assert_eq!(world.stages(1).last(), Some(&MoveStage::Aborted));
-        assert_eq!((world.owner(0), world.byte_at(2, 0, BLOCK)), (1, 99));
-    }
-}
-
-/// Nobody writes: the answer to the identities alone is what does not come.
-#[test]
-fn a_target_that_does_not_remember_in_time_ends_the_move() {
     let mut world = filled(2);
-    world.start_move(1, 0, 2);
-    while world.sent("remember") == 0 {
-        assert!(world.step());
+    world.start_move_at(1, 0, 2, Some(1 << 20));
+    while world.sent("copied") == 0 {
+        if !world.step() {
+            world.pass_ms(1);
+        }
     }
+    world.pass_ms(50);
     world.hold_stores.insert(2);
-    world.pass_ms(2_500);
-    assert_eq!(world.stages(1).last(), Some(&MoveStage::Aborted));
-    world.hold_stores.clear();
-    world.start_move(1, 0, 2);
+    let before = world.sent("write");
+    let write = world.write(1, 0, BLOCK, 99);
     world.settle();
-    assert_eq!(world.owner(0), 2);
+    assert!(world.sent("write") > before, "the region is current at the target");
+    assert!(world.is_open(1, write));
+    world.pass_ms(2_500);
+    assert!(matches!(world.outcome(1, write), Some(Ok(_))), "{:?}", world.outcome(1, write));
+    assert_eq!(world.stages(1).last(), Some(&MoveStage::Aborted));
+    assert_eq!((world.owner(0), world.byte_at(2, 0, BLOCK)), (1, 99));
 }

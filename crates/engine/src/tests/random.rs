@@ -1,8 +1,9 @@
 //! Everything at once, in orders drawn from a seed, judged block by block.
 
 use super::world::{TxnFate, World};
+use evenkeel_meta::MemberState;
 use evenkeel_types::geometry::{BLOCK_BYTES, EXTENT_BYTES};
-use evenkeel_types::{BlockError, BlockOp, ByteRange, Bytes};
+use evenkeel_types::{BlockError, BlockOp, ByteRange, Bytes, ServerId};
 
 const BLOCKS: u64 = 24;
 const EXTENTS: u64 = 4;
@@ -23,6 +24,7 @@ struct Run {
     world: World,
     blocks: Vec<Block>,
     seed: u64,
+    replicas: u8,
     acknowledged: u64,
 }
 
@@ -34,10 +36,11 @@ fn offset(block: usize) -> u64 {
 
 impl Run {
     fn new(seed: u64) -> Self {
-        let mut world = World::new(SERVERS);
+        let replicas = 1 + (seed % 3) as u8;
+        let mut world = World::with_replicas(SERVERS, replicas);
         world.randomise(seed + 1);
         let block = Block { may_be: vec![0], writing: None, reading: None, next: 0 };
-        Self { world, blocks: vec![block; BLOCKS as usize], seed, acknowledged: 0 }
+        Self { world, blocks: vec![block; BLOCKS as usize], seed, replicas, acknowledged: 0 }
     }
 
     fn collect(&mut self) {
@@ -150,10 +153,16 @@ impl Run {
 
     fn some_move(&mut self) {
         let index = self.world.draw(EXTENTS) as u32;
-        let from = self.world.owner(index);
+        let route = self.world.view().route(self.world.extent(index)).unwrap();
+        let Some(from) = route.owner() else { return };
         let to = 1 + self.world.draw(u64::from(SERVERS)) as u32;
         let rate = [None, Some(4 << 20)][self.world.draw(2) as usize];
-        self.world.start_move_at(from, index, to, rate);
+        let replaced = route.replicas[self.world.draw(route.replicas.len() as u64) as usize];
+        if self.world.draw(2) == 0 {
+            self.world.start_move_of(from.0, index, replaced.0, to);
+        } else {
+            self.world.start_move_at(from.0, index, to, rate);
+        }
     }
 
     fn run(mut self, rounds: u32) -> (u64, u64) {
@@ -214,17 +223,22 @@ impl Run {
         for index in 0..EXTENTS as u32 {
             let route = self.world.view().route(self.world.extent(index)).unwrap();
             assert!(route.intent.is_none(), "seed {}: extent {index} has an intent", self.seed);
+            assert_eq!(route.replicas.len(), usize::from(self.replicas), "seed {}", self.seed);
             let owner = route.owner().unwrap().0;
             for server in 1..=SERVERS {
                 let holds = self.world.holds(server, index);
+                let is_named = route.replicas.iter().any(|replica| replica.0 == server);
+                assert!(!holds || is_named, "seed {}: extent {index} at {server}, owner {owner}", self.seed);
                 assert!(
-                    !holds || server == owner,
-                    "seed {}: extent {index} at {server} and {owner}",
+                    !is_named || self.world.hash(server, index) == self.world.hash(owner, index),
+                    "seed {}: extent {index} differs at {server} and {owner}",
                     self.seed
                 );
             }
         }
         for n in 1..=SERVERS {
+            let member = self.world.view().member(ServerId(n)).unwrap().record.state;
+            assert_eq!(member, MemberState::Up, "seed {}: server {n}", self.seed);
             assert_eq!(self.world.engine(n).open_requests(), 0, "seed {}", self.seed);
             assert_eq!(self.world.engine(n).open_operations(), 0, "seed {}", self.seed);
         }

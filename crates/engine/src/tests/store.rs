@@ -2,10 +2,12 @@
 
 use evenkeel_types::geometry::{BLOCK_BYTES, BLOCKS_PER_REGION, REGIONS_PER_EXTENT};
 use evenkeel_types::store_op::{
-    Content, ExtentDescription, IDENTITIES_PER_EXTENT_MAX, IdentityChange, InventoryEntry, RegionImage,
-    RememberedWrite, StoreError, StoreOp, StoreOutcome, StoreReply, StoreTicket, StoreWrite,
+    Content, ExtentDescription, IDENTITIES_PER_EXTENT_MAX, InventoryEntry, RegionImage, RememberedWrite,
+    StoreError, StoreOp, StoreOutcome, StoreReply, StoreTicket, StoreWrite,
 };
-use evenkeel_types::{BlockRange, Bytes, Epoch, ExtentId, Payload, Region, Regions, ServerId, Version};
+use evenkeel_types::{
+    BlockRange, Bytes, Epoch, ExtentId, Payload, Region, Regions, ServerId, Version, WriteId,
+};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -29,6 +31,39 @@ impl Record {
             blocks: BTreeMap::new(),
             identities: Vec::new(),
         }
+    }
+
+    fn remember(&mut self, id: WriteId, regions: Regions) {
+        match self.identities.iter_mut().find(|known| known.id == id) {
+            Some(known) => known.regions = known.regions.union(regions),
+            None => self.identities.push(RememberedWrite { id, regions }),
+        }
+        assert!(self.identities.len() <= IDENTITIES_PER_EXTENT_MAX);
+    }
+
+    fn set_identities_of(&mut self, region: Region, ids: &[WriteId]) {
+        for known in &mut self.identities {
+            known.regions = known.regions.without(region);
+        }
+        for id in ids {
+            self.remember(*id, Regions::NONE.with(region));
+        }
+        self.identities.retain(|known| !known.regions.is_empty());
+    }
+
+    fn allocated(&self) -> Regions {
+        let present = self.blocks.keys().filter_map(|block| Region::new((block / BLOCKS_PER_REGION) as u8));
+        present.fold(Regions::NONE, Regions::with)
+    }
+
+    pub(super) fn versions_hash(&self) -> u64 {
+        let mut hash = 0u64;
+        for (n, version) in self.versions.iter().enumerate().filter(|(_, version)| **version != Version::NONE)
+        {
+            let one = version.epoch.0.wrapping_mul(0x9e37_79b9) ^ version.sequence ^ (n as u64) << 32;
+            hash ^= one.wrapping_mul(0xbf58_476d_1ce4_e5b9).rotate_left(n as u32);
+        }
+        hash
     }
 
     fn clear(&mut self) {
@@ -80,6 +115,7 @@ impl MemStore {
                     return Err(StoreError::VersionMismatch { region, found });
                 }
                 record.versions[region.index()] = image.version;
+                record.set_identities_of(region, &image.identities);
                 let data = image.data.into_bytes();
                 let mut at = 0;
                 for block in 0..BLOCKS_PER_REGION {
@@ -93,7 +129,7 @@ impl MemStore {
                 }
                 Ok(StoreReply::Done)
             }
-            StoreOp::Accept { extent, epoch, replicas, live, reserve_all, identities } => {
+            StoreOp::Accept { extent, epoch, replicas, live, reserve_all, forget_below } => {
                 let known = self.records.get(&extent).map_or(Epoch::ZERO, |record| record.accepted);
                 if known > epoch {
                     return Err(StoreError::StaleEpoch { accepted: known });
@@ -110,21 +146,16 @@ impl MemStore {
                 record.has_data |= live;
                 record.accepted = epoch;
                 record.replicas = replicas;
-                match identities {
-                    IdentityChange::Keep => {}
-                    IdentityChange::Add(more) => {
-                        for write in more {
-                            if !record.identities.iter().any(|known| known.id == write.id) {
-                                record.identities.push(write);
-                            }
-                        }
-                    }
-                    IdentityChange::Replace(exactly) => record.identities = exactly,
+                for floor in forget_below {
+                    record.identities.retain(|known| !known.id.is_below(floor));
                 }
-                assert!(record.identities.len() <= IDENTITIES_PER_EXTENT_MAX);
                 Ok(StoreReply::Done)
             }
-            StoreOp::Reserve { .. } if self.no_space_to_reserve => Err(StoreError::NoSpace),
+            StoreOp::Reserve { extent, blocks } if self.no_space_to_reserve => {
+                let mapped = self.records.get(&extent).map_or(Regions::NONE, Record::allocated);
+                let missing = Regions::touched_by(blocks).minus(mapped);
+                if missing.is_empty() { Ok(StoreReply::Done) } else { Err(StoreError::NoSpace) }
+            }
             StoreOp::Reserve { extent, blocks } => {
                 let reserved = self.reserved.entry(extent).or_insert(Regions::NONE);
                 *reserved = reserved.union(Regions::touched_by(blocks));
@@ -156,7 +187,7 @@ impl MemStore {
                     replicas: record.replicas.to_vec(),
                     has_data: record.has_data,
                     units: 0,
-                    versions_hash: 0,
+                    versions_hash: record.versions_hash(),
                 };
                 Ok(StoreReply::Inventory(entries.map(entry).collect()))
             }
@@ -186,7 +217,7 @@ impl MemStore {
             if record.identities.len() >= IDENTITIES_PER_EXTENT_MAX {
                 return Err(StoreError::IdentitiesFull);
             }
-            record.identities.push(RememberedWrite { id, version: write.version });
+            record.remember(id, regions);
         }
         if let (Content::Data(_), Some(reserved)) = (&write.content, self.reserved.get_mut(&write.extent)) {
             *reserved = reserved.minus(regions);
@@ -232,7 +263,11 @@ impl MemStore {
             }
         }
         let version = record.map_or(Version::NONE, |record| record.versions[region.index()]);
-        RegionImage { version, present, data }
+        let identities = record.map_or_else(Vec::new, |record| {
+            let of_region = record.identities.iter().filter(|known| known.regions.contains(region));
+            of_region.map(|known| known.id).collect()
+        });
+        RegionImage { version, present, data, identities }
     }
 
     fn describe(&self, extent: ExtentId) -> Option<ExtentDescription> {
@@ -242,7 +277,7 @@ impl MemStore {
             replicas: record.replicas.clone(),
             has_data: record.has_data,
             versions: record.versions.to_vec().into_boxed_slice(),
-            allocated: Regions::NONE,
+            allocated: record.allocated(),
             identities: record.identities.clone(),
         })
     }

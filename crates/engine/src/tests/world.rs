@@ -71,6 +71,9 @@ pub(super) struct World {
     trace: bool,
     pub(super) sent: BTreeMap<u16, u64>,
     contents: BTreeMap<(ExtentId, usize, Version), u32>,
+    /// Servers that found themselves down, and are to start anew.
+    found_down: BTreeSet<u32>,
+    replicas: u8,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +82,7 @@ enum Action {
     Link(u32, u32),
     Batch(u32),
     Txn,
+    Restart(u32),
 }
 
 pub(super) const VOLUME_BYTES: u64 = 64 * EXTENT_BYTES as u64;
@@ -86,6 +90,11 @@ pub(super) const VOLUME_BYTES: u64 = 64 * EXTENT_BYTES as u64;
 impl World {
     /// A group of servers 1 to `count`; server 1 owns all extents of the volume, as long as none is moved.
     pub(super) fn new(count: u32) -> Self {
+        Self::with_replicas(count, 1)
+    }
+
+    /// The same with that many replicas of each extent of the volume's first run: at servers 1, 2 and so on, in this order.
+    pub(super) fn with_replicas(count: u32, replicas: u8) -> Self {
         let directory = MemoryDirectory::with_history(1 << 20);
         let keys = Keyspace::new("g").unwrap();
         let mut world = Self {
@@ -113,6 +122,8 @@ impl World {
             trace: std::env::var_os("TRACE").is_some(),
             sent: BTreeMap::new(),
             contents: BTreeMap::new(),
+            found_down: BTreeSet::new(),
+            replicas,
         };
         let format = FormatRecord { version: FORMAT_VERSION, group: "g".into(), group_id: 1, generation: 0 };
         world.commit(&begin_group(&world.view(), &format));
@@ -173,13 +184,19 @@ impl World {
     }
 
     pub(super) fn create_volume(&mut self, name: &str) -> VolumeId {
-        let place = Place::new(vec![PlacedServer { server: ServerId(1), weight: 1, domain: 0 }]).unwrap();
+        let replicas = u32::from(self.replicas);
+        let placed = (1..=replicas).map(|n| PlacedServer { server: ServerId(n), weight: 1, domain: n });
+        let place = Place::new(placed.collect()).unwrap();
+        let in_order = |seed: &u64| {
+            let located = place.locate(*seed, 0, self.replicas);
+            located.iter().map(|server| server.0).eq(1..=replicas)
+        };
         let new = NewVolume {
             name: name.into(),
             size_bytes: VOLUME_BYTES,
             logical_block_bytes: 512,
-            replicas: 1,
-            seed: 7,
+            replicas: self.replicas,
+            seed: (7..).find(in_order).unwrap(),
             place,
             access: AccessRecord { any: true, ..AccessRecord::default() },
             created_unix_ms: 1,
@@ -229,6 +246,7 @@ impl World {
         let server = self.servers.get_mut(&n).unwrap();
         server.engine = None;
         server.store.queue.clear();
+        self.found_down.remove(&n);
         let (lost, kept) = self.txns.drain(..).partition::<VecDeque<_>, _>(|(server, ..)| *server == n);
         self.txns = kept;
         // What was given away may still happen.
@@ -288,7 +306,12 @@ impl World {
             Output::Transact { ticket, txn } => self.txns.push_back((n, ticket, txn)),
             Output::Prove { id } if self.prove => self.event(n, Event::Proof { id, at: self.now }),
             Output::Disconnect { server } => self.disconnect(n, server.0),
-            Output::Event(event) => self.servers.get_mut(&n).unwrap().events.push(event),
+            Output::Event(event) => {
+                if event == EngineEvent::FoundDown {
+                    self.found_down.insert(n);
+                }
+                self.servers.get_mut(&n).unwrap().events.push(event);
+            }
             Output::Arrived(arrival) => self.arrivals.push((n, arrival)),
             Output::Prove { .. } | Output::LoadReport { .. } | Output::InventoryPage { .. } => {}
         }
@@ -321,6 +344,9 @@ impl World {
         if !self.txns.is_empty() && !self.hold_txns {
             actions.push(Action::Txn);
         }
+        // A store that hangs does not open.
+        let opens = self.found_down.iter().filter(|n| !self.hold_stores.contains(n));
+        actions.extend(opens.map(|n| Action::Restart(*n)));
         actions
     }
 
@@ -339,6 +365,7 @@ impl World {
                 format!("view {n}: {:?}", self.servers[&n].batches.front().map(|batch| batch.revision))
             }
             Action::Txn => format!("directory: {:?}", self.txns.front()),
+            Action::Restart(n) => format!("server {n} found itself down, and starts anew"),
         }
     }
 
@@ -364,6 +391,10 @@ impl World {
                 self.event(n, Event::Directory(DirectoryEvent::Batch(batch)));
             }
             Action::Txn => self.step_txn(),
+            Action::Restart(n) => {
+                self.crash(n);
+                self.start(n);
+            }
         }
         true
     }
@@ -522,10 +553,24 @@ impl World {
         self.start_move_at(from, index, to, None);
     }
 
+    /// Moves the copy of one replica, by the owner.
+    pub(super) fn start_move_of(&mut self, owner: u32, index: u32, replaces: u32, to: u32) {
+        let order = MoveOrder {
+            extent: self.extent(index),
+            to: ServerId(to),
+            replaces: Some(ServerId(replaces)),
+            rate: None,
+            reason: serde_json::json!("test"),
+            first: Vec::new(),
+        };
+        self.event(owner, Event::StartMove(order));
+    }
+
     pub(super) fn start_move_at(&mut self, from: u32, index: u32, to: u32, rate: Option<u64>) {
         let order = MoveOrder {
             extent: self.extent(index),
             to: ServerId(to),
+            replaces: None,
             rate,
             reason: serde_json::json!("test"),
             first: Vec::new(),
@@ -562,6 +607,12 @@ impl World {
 
     pub(super) fn holds(&self, n: u32, index: u32) -> bool {
         self.servers[&n].store.records.get(&self.extent(index)).is_some_and(|record| record.has_data)
+    }
+
+    /// A hash over the versions of a copy; 0 if there is none.
+    pub(super) fn hash(&self, n: u32, index: u32) -> u64 {
+        let record = self.servers[&n].store.records.get(&self.extent(index));
+        record.filter(|record| record.has_data).map_or(0, super::store::Record::versions_hash)
     }
 
     /// Messages of a kind that wait on a link.

@@ -1,8 +1,8 @@
 //! Beginning a group, and the records of its servers.
 
 use super::{
-    ChangeError, NoGenerationSnafu, NoGroupSnafu, NoServerIdSnafu, NoServerSnafu, OldStoreSnafu,
-    ServerNameTakenSnafu, guarded,
+    Actor, ChangeError, NoGenerationSnafu, NoGroupSnafu, NoServerIdSnafu, NoServerSnafu, OldStoreSnafu,
+    ServerNameTakenSnafu, acting, guarded,
 };
 use crate::records::{
     CounterName, FormatRecord, MemberRecord, MemberState, ServerRecord, check_server_name, encode_counter,
@@ -93,6 +93,37 @@ pub fn start_server(view: &View, server: ServerId, incarnation: Incarnation) -> 
         MemberState::Down | MemberState::Syncing => MemberState::Syncing,
     };
     put_member(view, server, &MemberRecord { state, incarnation, ..kept.record.clone() })
+}
+
+/// Marks a server down that does not answer. If it was up, it leaves `up` with this. It makes nobody owner; whoever is
+/// next finds itself so by its view.
+///
+/// Compares: the acting server's record and the record of the one that is marked, as in the view; so of two servers that
+/// suspect each other one goes.
+///
+/// # Errors
+/// [`ChangeError::NotPresent`], [`ChangeError::NoServer`].
+pub fn mark_down(view: &View, by: Actor, server: ServerId) -> Result<Txn, ChangeError> {
+    let kept = view.member(server).context(NoServerSnafu { server })?;
+    let record =
+        MemberRecord { state: MemberState::Down, leaves: kept.record.is_up(), ..kept.record.clone() };
+    let key = view.keys().member(server);
+    let put = Operation::put(key.clone(), encode_json(&record));
+    Ok(guarded(vec![acting(view, by)?, Compare::unchanged(key, kept.revision)], vec![put]))
+}
+
+/// A syncing server becomes up: all its copies are as good as their owners'.
+///
+/// Compares: its own record as in the view, which is as it registered.
+///
+/// # Errors
+/// [`ChangeError::NotPresent`].
+pub fn become_up(view: &View, by: Actor) -> Result<Txn, ChangeError> {
+    let compare = acting(view, by)?;
+    let kept = view.member(by.server).context(NoServerSnafu { server: by.server })?;
+    let record = MemberRecord { state: MemberState::Up, ..kept.record.clone() };
+    let put = Operation::put(view.keys().member(by.server), encode_json(&record));
+    Ok(guarded(vec![compare], vec![put]))
 }
 
 /// Begins or ends the draining of a server: while it lasts, the server takes no new extents.

@@ -43,7 +43,7 @@ fn new_volume(view: &View, name: &str, replicas: u8) -> NewVolume {
         logical_block_bytes: 512,
         replicas,
         seed: 0x5eed,
-        place: view.place_for_new_volume().unwrap(),
+        place: view.place_for_new_volume(crate::view::Spread::Domains).unwrap(),
         access: AccessRecord { any: true, ..AccessRecord::default() },
         created_unix_ms: 1,
     }
@@ -489,7 +489,7 @@ impl Group {
                 set_access(&self.view, somebody(), self.volume, &access).ok()?
             }
             Step::Create => {
-                let place = self.view.place_for_new_volume().ok()?;
+                let place = self.view.place_for_new_volume(crate::view::Spread::Domains).ok()?;
                 let new = NewVolume { place, ..new_volume_with(&self.view, &format!("n{number}"))? };
                 create_volume(&self.view, somebody(), &new).ok()?.1
             }
@@ -503,7 +503,7 @@ impl Group {
 }
 
 fn new_volume_with(view: &View, name: &str) -> Option<NewVolume> {
-    view.place_for_new_volume().ok()?;
+    view.place_for_new_volume(crate::view::Spread::Domains).ok()?;
     Some(new_volume(view, name, 1))
 }
 

@@ -29,13 +29,27 @@ pub struct MemberRecord {
     /// replica is up, the one that left last is alone in sync.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<u64>,
+    /// It left `up` with this very put: its place in the order is the revision of the record, which nobody knows before.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub leaves: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this form")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl MemberRecord {
     /// The record of a server that was registered and never started.
     #[must_use]
     pub const fn registered() -> Self {
-        Self { state: MemberState::Down, draining: false, incarnation: Incarnation(0), left: None }
+        Self {
+            state: MemberState::Down,
+            draining: false,
+            incarnation: Incarnation(0),
+            left: None,
+            leaves: false,
+        }
     }
 
     /// Whether the server is `up`.

@@ -13,6 +13,15 @@ use evenkeel_types::geometry::EXTENTS_PER_RUN;
 use evenkeel_types::{ExtentId, ServerId, VolumeId};
 use std::collections::BTreeSet;
 
+/// What the copies of an extent must not share.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Spread {
+    /// A failure domain.
+    Domains,
+    /// A server; all of them may be on one machine.
+    Servers,
+}
+
 /// Bytes of a server's space for each unit of its weight in a place.
 const WEIGHT_UNIT_BYTES: u64 = 1 << 30;
 
@@ -209,11 +218,12 @@ impl View {
         }
     }
 
-    /// The servers that may take extents now, as the place of a new volume. A server's weight is its space in GiB.
+    /// The servers that may take extents now, as the place of a new volume. A server's weight is its space in GiB. Copies
+    /// of an extent go to different failure domains, or only to different servers.
     ///
     /// # Errors
     /// [`PlaceError::Count`] if there is none, or if there are too many.
-    pub fn place_for_new_volume(&self) -> Result<Place, PlaceError> {
+    pub fn place_for_new_volume(&self, spread: Spread) -> Result<Place, PlaceError> {
         let takers = || {
             self.servers()
                 .filter(|(server, _)| self.member(*server).is_some_and(|kept| kept.record.takes_extents()))
@@ -225,7 +235,10 @@ impl View {
             PlacedServer {
                 server,
                 weight: u32::try_from(units).unwrap_or(u32::MAX).max(1),
-                domain: u32::try_from(domain).unwrap_or(u32::MAX),
+                domain: match spread {
+                    Spread::Domains => u32::try_from(domain).unwrap_or(u32::MAX),
+                    Spread::Servers => server.0,
+                },
             }
         };
         Place::new(takers().map(place).collect())

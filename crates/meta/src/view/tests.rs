@@ -30,7 +30,13 @@ fn batch(revision: u64, changes: Vec<(Key, Option<Bytes>)>) -> Batch {
 }
 
 fn member(state: MemberState) -> Bytes {
-    encode_json(&MemberRecord { state, draining: false, incarnation: Incarnation(1), left: None })
+    encode_json(&MemberRecord {
+        state,
+        draining: false,
+        incarnation: Incarnation(1),
+        left: None,
+        leaves: false,
+    })
 }
 
 fn volume_record(gib: u64) -> VolumeRecord {

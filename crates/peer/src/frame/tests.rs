@@ -4,10 +4,9 @@ use crate::header::{BODY_BYTES_MAX, GroupHash, HEADER_BYTES, PAYLOAD_BYTES_MAX, 
 use crate::hello::{HelloRefusal, Local, Peer};
 use crate::message::*;
 use evenkeel_types::geometry::EXTENT_BYTES;
-use evenkeel_types::store_op::RememberedWrite;
 use evenkeel_types::{
-    BlockRange, ByteRange, Bytes, Epoch, ExtentId, Incarnation, Payload, Region, ServerId, Version, VolumeId,
-    WriteId,
+    BlockRange, ByteRange, Bytes, Epoch, ExtentId, Incarnation, Payload, Region, Regions, ServerId, Version,
+    VolumeId, WriteId,
 };
 use proptest::prelude::*;
 
@@ -58,10 +57,7 @@ fn write_request(len: u32) -> Message {
 
 fn samples() -> Vec<Message> {
     let version = Version { epoch: Epoch(8), sequence: 2 };
-    let identities = vec![RememberedWrite {
-        id: WriteId { gateway: ServerId(1), incarnation: Incarnation(2), number: 3 },
-        version,
-    }];
+    let id = WriteId { gateway: ServerId(1), incarnation: Incarnation(2), number: 3 };
     let region = Region::new(63).unwrap();
     vec![
         write_request(4096),
@@ -74,7 +70,7 @@ fn samples() -> Vec<Message> {
                 expected: Bytes::from(vec![1; 512]),
                 data: Bytes::from(vec![2; 512]),
             },
-            identity: identities.first().map(|write| write.id),
+            identity: Some(id),
             oldest_open: 1,
             oldest_of_all: 1,
             hops: 1,
@@ -89,13 +85,13 @@ fn samples() -> Vec<Message> {
             attachment: 4,
             part: Part::Target,
             replicas: vec![ServerId(1)],
-            identities: identities.clone(),
         }),
         Message::Attached(Attached {
             extent: EXTENT,
             epoch: Epoch(9),
             attachment: 4,
             versions: vec![version; 64],
+            space: Regions(5),
         }),
         Message::Write(ReplicaWrite {
             extent: EXTENT,
@@ -118,6 +114,7 @@ fn samples() -> Vec<Message> {
             replaces: Version::NONE,
             version,
             present: 0b101,
+            identities: vec![id],
             data: Payload::zeros(8192),
         }),
         Message::Copied(Copied {
@@ -127,7 +124,12 @@ fn samples() -> Vec<Message> {
             version,
             outcome: CopyOutcome::Mismatch { region, found: version },
         }),
-        Message::Remember(Remember { extent: EXTENT, epoch: Epoch(9), attachment: 4, identities }),
+        Message::Reserve(Reserve { extent: EXTENT, epoch: Epoch(9), attachment: 4, regions: Regions(6) }),
+        Message::Reserved(Reserved { extent: EXTENT, attachment: 4, regions: Regions(6), refusal: None }),
+        Message::Current(Current { extents: vec![(EXTENT, 4), (EXTENT, 0)] }),
+        Message::Compared(Compared { revision: 3, regions: 128, differing: 1 }),
+        Message::Probe(Probe { number: 8, server: ServerId(2) }),
+        Message::Probed(Probed { number: 8, server: ServerId(2), reached: true }),
         Message::Heartbeat(Heartbeat {
             sent_at: 1,
             oldest_open: 2,
@@ -135,6 +137,7 @@ fn samples() -> Vec<Message> {
         }),
         Message::HeartbeatAck(HeartbeatAck {
             sent_at: 1,
+            is_lease: true,
             voided: vec![Voided { extent: EXTENT, attachment: 4 }],
         }),
         Message::Load { report: Bytes::from(vec![9; 1000]) },

@@ -3,7 +3,7 @@
 use evenkeel_types::ExtentId;
 use serde::{Deserialize, Serialize};
 
-/// Sent to every peer in a fixed interval. The answer gives the sender, for all extents that it has attached at the
+/// Sent to every peer in a fixed interval. The answer, if it says so, gives the sender, for all extents that it has attached at the
 /// receiver and that the answer does not except, the right to answer reads, counted from when this was sent.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Heartbeat {
@@ -30,6 +30,9 @@ pub struct OldestOpen {
 pub struct HeartbeatAck {
     /// [`Heartbeat::sent_at`] of the heartbeat that is answered.
     pub sent_at: u64,
+    /// Whether the answerer gives leases. One whose store has stopped or hangs does not: others are to go on without it,
+    /// though its connections live.
+    pub is_lease: bool,
     /// Attachments of the heartbeat's sender that the answerer has ended by accepting a higher epoch, and of which
     /// the sender has not shown to know. This answer gives no right for them.
     pub voided: Vec<Voided>,

@@ -6,6 +6,7 @@
 mod inventory;
 mod lease;
 mod order;
+mod probe;
 mod replica;
 mod request;
 
@@ -18,9 +19,10 @@ use serde::{Deserialize, Serialize};
 pub use inventory::{INVENTORY_PAGE_MAX, Inventory, InventoryReply};
 pub use lease::{Heartbeat, HeartbeatAck, OldestOpen, Voided};
 pub use order::{MoveOrder, REASON_BYTES_MAX};
+pub use probe::{Probe, Probed};
 pub use replica::{
-    Attach, AttachRefused, Attached, Copied, CopyOutcome, Detach, Part, Refusal, RegionCopy, Remember,
-    Remembered, ReplicaWrite, Written,
+    Attach, AttachRefused, Attached, Compared, Copied, CopyOutcome, Current, Detach, Part, Refusal,
+    RegionCopy, ReplicaWrite, Reserve, Reserved, Written,
 };
 pub use request::{PieceOp, Reply, ReplyOutcome, Request};
 
@@ -28,6 +30,8 @@ pub use request::{PieceOp, Reply, ReplyOutcome, Request};
 pub const LOAD_BYTES_MAX: usize = 64 << 10;
 /// Entries of a list of voided attachments at most; far above the moves that a server takes part in at once.
 pub const VOIDED_MAX: usize = 256;
+/// Extents that are promised to be current in one message at most.
+pub const CURRENT_MAX: usize = 256;
 /// Extents that a heartbeat names at most.
 pub const OLDEST_OPEN_MAX: usize = 256;
 /// Replicas of an extent at most, and the target of a move.
@@ -66,10 +70,10 @@ pub enum Message {
     Copy(RegionCopy),
     /// See [`Copied`].
     Copied(Copied),
-    /// See [`Remember`].
-    Remember(Remember),
-    /// See [`Remembered`].
-    Remembered(Remembered),
+    /// See [`Reserve`].
+    Reserve(Reserve),
+    /// See [`Reserved`].
+    Reserved(Reserved),
     /// See [`Detach`].
     Detach(Detach),
     /// See [`Heartbeat`].
@@ -88,6 +92,14 @@ pub enum Message {
     InventoryReply(InventoryReply),
     /// See [`MoveOrder`].
     Order(MoveOrder),
+    /// See [`Current`].
+    Current(Current),
+    /// See [`Compared`].
+    Compared(Compared),
+    /// See [`Probe`].
+    Probe(Probe),
+    /// See [`Probed`].
+    Probed(Probed),
 }
 
 impl Message {
@@ -107,8 +119,8 @@ impl Message {
             Self::Written(_) => 10,
             Self::Copy(_) => 11,
             Self::Copied(_) => 12,
-            Self::Remember(_) => 13,
-            Self::Remembered(_) => 14,
+            Self::Reserve(_) => 13,
+            Self::Reserved(_) => 14,
             Self::Detach(_) => 15,
             Self::Heartbeat(_) => 16,
             Self::HeartbeatAck(_) => 17,
@@ -116,6 +128,10 @@ impl Message {
             Self::Inventory(_) => 19,
             Self::InventoryReply(_) => 20,
             Self::Order(_) => 21,
+            Self::Current(_) => 22,
+            Self::Compared(_) => 23,
+            Self::Probe(_) => 24,
+            Self::Probed(_) => 25,
         }
     }
 
@@ -127,7 +143,7 @@ impl Message {
     /// The name of a kind of message, for logs and tables.
     #[must_use]
     pub const fn kind_name(kind: u16) -> &'static str {
-        const NAMES: [&str; 21] = [
+        const NAMES: [&str; 25] = [
             "hello",
             "refuse",
             "request",
@@ -140,8 +156,8 @@ impl Message {
             "written",
             "copy",
             "copied",
-            "remember",
-            "remembered",
+            "reserve",
+            "reserved",
             "detach",
             "heartbeat",
             "heartbeat-ack",
@@ -149,6 +165,10 @@ impl Message {
             "inventory",
             "inventory-reply",
             "order",
+            "current",
+            "compared",
+            "probe",
+            "probed",
         ];
         if kind >= 1 && kind as usize <= NAMES.len() { NAMES[kind as usize - 1] } else { "unknown" }
     }
@@ -177,7 +197,7 @@ impl Message {
             Self::Attached(attached) => attached.epoch,
             Self::Write(write) => write.epoch,
             Self::Copy(copy) => copy.epoch,
-            Self::Remember(remember) => remember.epoch,
+            Self::Reserve(reserve) => reserve.epoch,
             _ => Epoch::ZERO,
         }
     }
@@ -237,7 +257,8 @@ impl Message {
             }
             Self::Copy(copy) => {
                 copy.data = Payload::from(payload);
-                copy.data.len() == copy.present.count_ones() as usize * BLOCK_BYTES as usize
+                copy.identities.len() <= IDENTITIES_PER_EXTENT_MAX
+                    && copy.data.len() == copy.present.count_ones() as usize * BLOCK_BYTES as usize
             }
             Self::Load { report } => {
                 *report = payload;
@@ -253,13 +274,12 @@ impl Message {
 
     fn lists_are_bounded(&self) -> bool {
         match self {
-            Self::Attach(attach) => {
-                attach.replicas.len() <= REPLICAS_MAX && attach.identities.len() <= IDENTITIES_PER_EXTENT_MAX
-            }
+            Self::Attach(attach) => attach.replicas.len() <= REPLICAS_MAX,
             Self::Attached(attached) => {
                 attached.versions.is_empty() || attached.versions.len() == REGIONS_PER_EXTENT
             }
-            Self::Remember(remember) => remember.identities.len() <= IDENTITIES_PER_EXTENT_MAX,
+            Self::Reserve(reserve) => !reserve.regions.is_empty(),
+            Self::Current(current) => current.extents.len() <= CURRENT_MAX,
             Self::Heartbeat(heartbeat) => heartbeat.extents.len() <= OLDEST_OPEN_MAX,
             Self::HeartbeatAck(ack) => ack.voided.len() <= VOIDED_MAX,
             Self::InventoryReply(InventoryReply { entries: Some(entries), .. }) => {

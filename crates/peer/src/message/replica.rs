@@ -4,8 +4,9 @@
 //! uses twice in one life. A message of another attachment than the last one accepted is refused, however late it
 //! comes.
 
-use evenkeel_types::store_op::RememberedWrite;
-use evenkeel_types::{BlockRange, Bytes, Epoch, ExtentId, Payload, Region, ServerId, Version, WriteId};
+use evenkeel_types::{
+    BlockRange, Bytes, Epoch, ExtentId, Payload, Region, Regions, ServerId, Version, WriteId,
+};
 use serde::{Deserialize, Serialize};
 
 /// An owner tells a server that it owns the extent in this epoch, and asks for its part.
@@ -21,8 +22,6 @@ pub struct Attach {
     pub part: Part,
     /// The replicas of the route, owner first.
     pub replicas: Vec<ServerId>,
-    /// The write identities that the owner's copy remembers. A copy forgets all others.
-    pub identities: Vec<RememberedWrite>,
 }
 
 /// What an attached server is to the extent.
@@ -32,6 +31,8 @@ pub enum Part {
     Target,
     /// It was the owner before and is replaced: it only has to let go.
     Replaced,
+    /// It holds a copy, in sync or syncing.
+    Replica,
 }
 
 /// The server has accepted the epoch durably and ended its own reign: a promise.
@@ -45,6 +46,8 @@ pub struct Attached {
     pub attachment: u64,
     /// The version of each region that its copy has, 64 of them; empty from a server that is replaced.
     pub versions: Vec<Version>,
+    /// Regions to which data can be written without asking for space.
+    pub space: Regions,
 }
 
 /// The server does not attach.
@@ -136,6 +139,9 @@ pub struct RegionCopy {
     pub version: Version,
     /// Bit n is set if block n of the region is present.
     pub present: u16,
+    /// The writes that gateways may still retry and that this content has: exactly those are remembered for the region
+    /// from then on.
+    pub identities: Vec<WriteId>,
     /// The present blocks, packed; the frame's payload.
     #[serde(skip)]
     pub data: Payload,
@@ -172,28 +178,29 @@ pub enum CopyOutcome {
     Refused(Refusal),
 }
 
-/// All write identities that the owner's copy remembers, once all regions are current: a copy that was behind has
-/// the content of writes that it never saw as writes, and must know their identities before it can become owner.
+/// The owner wants to write to regions for which the copy may have no space.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Remember {
+pub struct Reserve {
     /// Which extent.
     pub extent: ExtentId,
     /// The owner's epoch.
     pub epoch: Epoch,
     /// The attach that made the receiver a copy.
     pub attachment: u64,
-    /// To be remembered, besides what is remembered already.
-    pub identities: Vec<RememberedWrite>,
+    /// Which regions; neighbours, from the first to the last.
+    pub regions: Regions,
 }
 
-/// The answer to [`Remember`].
+/// The answer to [`Reserve`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Remembered {
+pub struct Reserved {
     /// Which extent.
     pub extent: ExtentId,
     /// The attach.
     pub attachment: u64,
-    /// None if they are durable there.
+    /// The regions that were asked for.
+    pub regions: Regions,
+    /// None if there is space for all of them.
     pub refusal: Option<Refusal>,
 }
 
@@ -204,4 +211,23 @@ pub struct Detach {
     pub extent: ExtentId,
     /// The attach that ends.
     pub attachment: u64,
+}
+
+/// The promise of an owner to a syncing copy: all regions of these extents are current there, and from now on each write
+/// goes there too. It holds until the receiver is attached anew.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Current {
+    /// Extents with the attach that is meant, or 0 for one that is not attached, whose copies were found equal.
+    pub extents: Vec<(ExtentId, u64)>,
+}
+
+/// All extents were looked at that the sender owns and of which the receiver has a copy, or should.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Compared {
+    /// The sender's view of the directory when it began to look.
+    pub revision: u64,
+    /// Regions that were compared.
+    pub regions: u64,
+    /// Regions of these that were sent, or will be.
+    pub differing: u64,
 }

@@ -84,7 +84,7 @@ impl Group {
         let config = self.config.servers.iter().find(|config| config.name == server.name)?;
         Some(ServerRow {
             state: ServerState::Stopped,
-            incarnation: server.actor.incarnation.0,
+            incarnation: server.actor().incarnation.0,
             reason: Some(why.to_owned()),
             ..row(&server.name, config.portal.to_string(), config.peer.to_string())
         })

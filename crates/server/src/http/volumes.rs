@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use evenkeel_api::{CreateVolume, Volume, VolumesTable};
 use evenkeel_meta::change::{self, Actor, ChangeError, NewVolume};
 use evenkeel_meta::records::{AccessRecord, check_volume_name};
-use evenkeel_meta::{KeyRange, Revision, Txn, View};
+use evenkeel_meta::{KeyRange, MemberState, Revision, Spread, Txn, View};
 use evenkeel_types::VolumeId;
 use evenkeel_types::geometry::{BLOCK_BYTES, REGION_BYTES, VOLUME_BYTES_MAX};
 use std::collections::BTreeMap;
@@ -64,6 +64,12 @@ pub(super) async fn reached(
     Ok(Json(()))
 }
 
+/// Copies of each extent where nothing else is asked for and there are failure domains for them.
+const REPLICAS_DEFAULT: usize = 2;
+/// Said where that is not so.
+const ONE_COPY: &str = "one copy of each extent, since all servers are in one failure domain: what a lost server or disk \
+     holds is lost (--replicas 2 --same-host keeps copies at two servers of one machine)";
+
 pub(super) async fn create(
     State(group): State<Arc<Group>>,
     caller: Caller,
@@ -78,25 +84,31 @@ pub(super) async fn create(
     }
     let access = access_of(&new.allow)?;
     let seed = random_u64().map_err(|e| unavailable(format!("no random numbers: {e}")))?;
-    let id = group
+    let (id, replicas) = group
         .change(&caller, |view, actor| {
-            let place =
-                view.place_for_new_volume().map_err(|e| conflict(format!("volume '{}': {e}", new.name)))?;
+            let spread = if new.same_host { Spread::Servers } else { Spread::Domains };
+            let place = view
+                .place_for_new_volume(spread)
+                .map_err(|e| conflict(format!("volume '{}': {e}", new.name)))?;
+            let default = place.domains().clamp(1, REPLICAS_DEFAULT) as u8;
+            let replicas = new.replicas.unwrap_or(default);
             let volume = NewVolume {
                 name: new.name.clone(),
                 size_bytes: size,
                 logical_block_bytes: 512,
-                replicas: 1,
+                replicas,
                 seed,
                 place,
                 access: access.clone(),
                 created_unix_ms: wall_ms(),
             };
-            change::create_volume(view, actor, &volume).map_err(failed)
+            let (id, txn) = change::create_volume(view, actor, &volume).map_err(failed)?;
+            Ok(((id, replicas), txn))
         })
         .await?;
     let view = group.view().await?;
-    Ok(Json(describe(&group.names, &view, id, &BTreeMap::new())))
+    let notice = (replicas == 1 && new.replicas.is_none()).then(|| ONE_COPY.to_owned());
+    Ok(Json(Volume { notice, ..describe(&group.names, &view, id, &BTreeMap::new()) }))
 }
 
 pub(super) async fn delete(
@@ -119,6 +131,10 @@ fn failed(e: ChangeError) -> Failure {
         ChangeError::VolumeNameTaken { name } => {
             conflict(format!("volume '{name}': exists already, take another name"))
         }
+        ChangeError::TooFewDomains { replicas, domains } => bad_request(format!(
+            "replicas {replicas}: the group has {domains} failure domain(s) that take extents; ask for fewer copies, \
+             add machines, or let copies be on one machine (same_host)"
+        )),
         e => bad_request(e.to_string()),
     }
 }
@@ -156,10 +172,17 @@ impl Group {
         caller: &Caller,
         mut make: impl FnMut(&View, Actor) -> Result<(T, Txn), Failure>,
     ) -> Result<T, Failure> {
-        let running = self.servers.iter().find(|server| server.stopped.get().is_none());
-        let actor = running.ok_or_else(|| unavailable("this process runs no server any more"))?.actor;
         for _ in 0..ATTEMPTS_MAX {
             let view = self.view().await?;
+            // Any server acts that the group counts on.
+            let is_there = |actor: &Actor| {
+                let member = view.member(actor.server);
+                member.is_some_and(|kept| {
+                    kept.record.incarnation == actor.incarnation && kept.record.state != MemberState::Down
+                })
+            };
+            let actor = self.servers.iter().map(crate::ask::ServerHandle::actor).find(is_there);
+            let actor = actor.ok_or_else(|| unavailable("no server of this process is up"))?;
             let (result, txn) = make(&view, actor)?;
             let directory = Arc::clone(&self.directory);
             let done = tokio::task::spawn_blocking(move || directory.transact(&txn)).await;
@@ -232,5 +255,6 @@ fn describe(names: &TargetNames, view: &View, id: VolumeId, used: &BTreeMap<Volu
         allow,
         portals: view.servers().flat_map(|(_, kept)| kept.record.portals.clone()).collect(),
         allocated_bytes: used.get(&id).copied().unwrap_or(0),
+        notice: None,
     }
 }

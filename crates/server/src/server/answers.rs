@@ -229,7 +229,14 @@ fn start_move(core: &Core, ask: &MoveAsk) -> Result<(), String> {
     });
     let (extent, to) = found.ok_or("the server does not know the directory yet")??;
     let reason = serde_json::json!({ "ordered": "by the command move" });
-    core.event(Event::StartMove(MoveOrder { extent, to, rate: ask.rate, reason, first: Vec::new() }));
+    core.event(Event::StartMove(MoveOrder {
+        extent,
+        to,
+        replaces: None,
+        rate: ask.rate,
+        reason,
+        first: Vec::new(),
+    }));
     Ok(())
 }
 

@@ -54,6 +54,8 @@ pub(crate) struct Core {
     /// Why the server cannot go on, once it cannot.
     failure: RefCell<Option<String>>,
     failed: Notify,
+    /// The directory says that this server is down: it is to start anew.
+    found_down: Cell<bool>,
     spinner: Spinner,
 }
 
@@ -86,7 +88,8 @@ fn any_ready(watched: &[AsyncFd<OwnedFd>], cx: &mut Context<'_>) -> Poll<std::io
 /// A planner's order is carried out like a person's.
 fn order_event(order: &MoveOrderMessage) -> Event {
     let reason = serde_json::from_slice(&order.reason).unwrap_or_default();
-    Event::StartMove(MoveOrder { extent: order.extent, to: order.to, rate: None, reason, first: Vec::new() })
+    let (extent, to) = (order.extent, order.to);
+    Event::StartMove(MoveOrder { extent, to, replaces: None, rate: None, reason, first: Vec::new() })
 }
 
 /// What to do about a store that stopped.
@@ -197,6 +200,7 @@ impl Core {
             rearm: Notify::new(),
             failure: RefCell::new(None),
             failed: Notify::new(),
+            found_down: Cell::new(false),
             spinner: Spinner::default(),
         }
     }
@@ -220,6 +224,11 @@ impl Core {
     fn fail(&self, why: String) {
         self.failure.borrow_mut().get_or_insert(why);
         self.failed.notify_one();
+    }
+
+    /// Whether it cannot go on because others went on without it.
+    pub(crate) const fn found_down(&self) -> bool {
+        self.found_down.get()
     }
 
     /// Waits until the server cannot go on; says why.
@@ -511,6 +520,10 @@ impl Core {
             Output::LoadReport { from, report } => self.balancer.borrow_mut().heard(now, from, &report),
             Output::InventoryPage { .. } => {}
             Output::Event(EngineEvent::ViewGap { why }) => told.push(Told::ViewGap(why)),
+            Output::Event(EngineEvent::FoundDown) => {
+                self.found_down.set(true);
+                self.fail("the group went on without it".to_owned());
+            }
             Output::Event(event) => {
                 self.moves.borrow_mut().note(&self.name, &event);
                 self.balancer.borrow_mut().note(now, &event);

@@ -40,8 +40,10 @@ use evenkeel_meta::change::Actor;
 use evenkeel_meta::{Directory, Keyspace};
 use evenkeel_peer::{Local, Message, MoveOrder as OrderMessage};
 use evenkeel_store::Store;
+use std::collections::VecDeque;
 use std::net::TcpListener;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -51,6 +53,9 @@ use tokio::sync::{mpsc, oneshot};
 const LOGOUT_WITHIN: Duration = Duration::from_millis(1500);
 /// How long the store gets to become clean when the server stops; an unclean one only has more to replay.
 const CLEAN_WITHIN: Duration = Duration::from_millis(2500);
+/// How often a server may start anew within how long.
+const RESTARTS_MAX: usize = 3;
+const RESTARTS_WITHIN: Duration = Duration::from_secs(600);
 /// How often the store is asked whether it wants to tidy up.
 const TIDY_EVERY: Duration = Duration::from_millis(500);
 
@@ -77,6 +82,8 @@ pub(crate) struct Launch {
 pub(crate) struct Launched {
     pub(crate) thread: JoinHandle<Result<(), ServeError>>,
     pub(crate) actor: Actor,
+    /// Its present life, also when it has started anew by itself.
+    pub(crate) incarnation: Arc<AtomicU64>,
     /// Lets it serve.
     pub(crate) begin: std::sync::mpsc::Sender<()>,
 }
@@ -89,6 +96,8 @@ pub(crate) fn launch(launch: Launch) -> Result<Launched, ServeError> {
     let (ready, started) = std::sync::mpsc::channel();
     let (begin, begun) = std::sync::mpsc::channel();
     let name = launch.server.name.clone();
+    let incarnation = Arc::new(AtomicU64::new(0));
+    let life = Arc::clone(&incarnation);
     let thread = std::thread::Builder::new()
         .name(name.clone())
         .spawn(move || {
@@ -101,16 +110,55 @@ pub(crate) fn launch(launch: Launch) -> Result<Launched, ServeError> {
             };
             let _ = ready.send(Ok(opened.actor));
             match begun.recv() {
-                Ok(()) => run(launch, opened),
+                Ok(()) => run(launch, opened, &life),
                 Err(_) => Ok(()),
             }
         })
         .map_err(|e| error(format!("server '{name}': no thread: {e}")))?;
     let actor = started.recv().map_err(|_| error(format!("server '{name}' ended while it started")))??;
-    Ok(Launched { thread, actor, begin })
+    incarnation.store(actor.incarnation.0, Ordering::Release);
+    Ok(Launched { thread, actor, incarnation, begin })
 }
 
-fn run(launch: Launch, opened: Opened) -> Result<(), ServeError> {
+/// Runs a server until it is stopped. If the group went on without it, it drops everything and starts anew, as a server
+/// that comes back; one to which that happens again and again waits for a person.
+fn run(mut launch: Launch, mut opened: Opened, life: &AtomicU64) -> Result<(), ServeError> {
+    let mut restarts: VecDeque<Instant> = VecDeque::new();
+    loop {
+        life.store(opened.actor.incarnation.0, Ordering::Release);
+        match run_once(&mut launch, opened)? {
+            End::Stopped => return Ok(()),
+            End::FoundDown => {}
+        }
+        let name = &launch.server.name;
+        restarts.retain(|at| at.elapsed() < RESTARTS_WITHIN);
+        restarts.push_back(Instant::now());
+        if restarts.len() > RESTARTS_MAX {
+            let why = format!(
+                "server '{name}' stops: the group went on without it {} times within {} minutes; see why it does \
+                 not answer, then start it again",
+                restarts.len(),
+                RESTARTS_WITHIN.as_secs() / 60
+            );
+            tracing::error!(server = %name, "{why}");
+            let _ = launch.stopped.set(why.clone());
+            return Err(error(why));
+        }
+        tracing::warn!(server = %name, "the group went on without it: starts anew and catches up");
+        opened = opening::open(&launch).inspect_err(|why| {
+            tracing::error!(server = %name, "{why}");
+            let _ = launch.stopped.set(why.to_string());
+        })?;
+    }
+}
+
+/// How a life of a server ended, if it ended well.
+enum End {
+    Stopped,
+    FoundDown,
+}
+
+fn run_once(launch: &mut Launch, opened: Opened) -> Result<End, ServeError> {
     let built = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = built.map_err(|e| error(format!("server '{}': {e}", launch.server.name)))?;
     let (name, stopped) = (launch.server.name.clone(), Arc::clone(&launch.stopped));
@@ -125,12 +173,13 @@ fn run(launch: Launch, opened: Opened) -> Result<(), ServeError> {
     tokio::task::LocalSet::new().block_on(&runtime, served)
 }
 
-async fn serve(launch: Launch, opened: Opened) -> Result<(), ServeError> {
+async fn serve(launch: &mut Launch, opened: Opened) -> Result<End, ServeError> {
     let name = launch.server.name.clone();
     opened.log(&name);
     let wrong = |e: std::io::Error| error(format!("server '{name}': {e}"));
-    let portal = tokio::net::TcpListener::from_std(launch.portal).map_err(wrong)?;
-    let peer = tokio::net::TcpListener::from_std(launch.peer).map_err(wrong)?;
+    // The ports stay open over the server's lives.
+    let portal = launch.portal.try_clone().and_then(tokio::net::TcpListener::from_std).map_err(wrong)?;
+    let peer = launch.peer.try_clone().and_then(tokio::net::TcpListener::from_std).map_err(wrong)?;
     let actor = opened.actor;
     let pace = launch.server.capacity.filter(|capacity| capacity.enforce);
     let pace = pace.map(|capacity| disk::Pace::new(capacity.disk_read_iops, capacity.disk_write_iops));
@@ -192,13 +241,16 @@ async fn serve(launch: Launch, opened: Opened) -> Result<(), ServeError> {
         peer: launch.server.peer_address().to_string(),
         direct: opened.direct,
     };
-    let answer = attend(&core, &targets, &about, launch.asked, news, &mut vital).await?;
+    let answer = match attend(&core, &targets, &about, &mut launch.asked, news, &mut vital).await {
+        Err(_) if core.found_down() => return Ok(End::FoundDown),
+        attended => attended?,
+    };
     accepting.abort();
     stop(&core, &targets).await?;
     if let Some(answer) = answer {
         let _ = answer.send(());
     }
-    Ok(())
+    Ok(End::Stopped)
 }
 
 /// Takes questions and news of the directory until the server is to stop.
@@ -209,7 +261,7 @@ async fn attend(
     core: &Rc<Core>,
     portal: &Rc<Portal>,
     about: &answers::About,
-    mut asked: mpsc::Receiver<Ask>,
+    asked: &mut mpsc::Receiver<Ask>,
     mut news: mpsc::Receiver<News>,
     vital: &mut Vital,
 ) -> Result<Option<oneshot::Sender<()>>, ServeError> {
@@ -305,6 +357,7 @@ async fn balance(core: Rc<Core>, presence: Presence) {
                 let order = MoveOrder {
                     extent: decision.extent,
                     to: decision.to,
+                    replaces: None,
                     rate: None,
                     reason,
                     first: Vec::new(),

@@ -25,6 +25,20 @@ impl MoveLog {
                 let how = if *promised { "by promise" } else { "after the lease ran out" };
                 tracing::debug!(server, "serves {extent} in epoch {epoch}, {how}");
             }
+            EngineEvent::MarksDown { server: other, silence } => {
+                let silence = silence.as_secs_f64();
+                tracing::warn!(server, "{other} has not answered for {silence:.1} s: marks it down");
+            }
+            EngineEvent::Rejoined => {
+                tracing::info!(server, "its copies are as good as their owners': it is up");
+            }
+            EngineEvent::Compared { server: other, regions, differing } => {
+                tracing::info!(
+                    server,
+                    "compared {regions} regions with {other}, {differing} in extents that differ"
+                );
+            }
+            EngineEvent::FoundDown => {}
             EngineEvent::Freed { extent } => tracing::debug!(server, "freed its copy of {extent}"),
             EngineEvent::CopyMissing { extent } => {
                 tracing::error!(

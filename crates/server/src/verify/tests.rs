@@ -56,7 +56,7 @@ impl Group {
                 logical_block_bytes: 512,
                 replicas: 1,
                 seed: 7,
-                place: view.place_for_new_volume().unwrap(),
+                place: view.place_for_new_volume(evenkeel_meta::Spread::Domains).unwrap(),
                 access: AccessRecord::default(),
                 created_unix_ms: 0,
             };

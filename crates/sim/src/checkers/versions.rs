@@ -92,6 +92,7 @@ mod tests {
         let extent = ExtentId { volume: VolumeId(1), index: 0 };
         let region = Region::new(3).unwrap();
         let image = |sequence, byte| RegionImage {
+            identities: Vec::new(),
             version: Version { epoch: Epoch(2), sequence },
             present: 1,
             data: Payload::from(Bytes::from(vec![byte; 4096])),

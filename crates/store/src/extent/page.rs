@@ -6,7 +6,9 @@ use crate::layout::{COUNTER_END, NO_UNIT, PAGE_BYTES};
 use crate::superblock::checksum_without;
 use evenkeel_types::geometry::{BLOCKS_PER_EXTENT, REGIONS_PER_EXTENT};
 use evenkeel_types::store_op::{IDENTITIES_PER_EXTENT_MAX, RememberedWrite};
-use evenkeel_types::{AlignedBuf, Epoch, ExtentId, Incarnation, ServerId, Version, VolumeId, WriteId};
+use evenkeel_types::{
+    AlignedBuf, Epoch, ExtentId, Incarnation, Regions, ServerId, Version, VolumeId, WriteId,
+};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -16,7 +18,7 @@ const STATE_LIVE: u8 = 1;
 const FLAG_HAS_DATA: u8 = 1;
 const FLAG_RESERVE_ALL: u8 = 2;
 /// Bytes left over at the end of a page.
-const SPARE_BYTES: usize = 848;
+const SPARE_BYTES: usize = 1232;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
 #[repr(C)]
@@ -31,7 +33,7 @@ struct RawIdentity {
     gateway: U32,
     incarnation: U64,
     number: U64,
-    version: RawVersion,
+    regions: U64,
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -106,7 +108,7 @@ pub(crate) fn encode(record: &Record, store_id: u128, slot: u32, generation: u64
             gateway: U32::new(remembered.id.gateway.0),
             incarnation: U64::new(remembered.id.incarnation.0),
             number: U64::new(remembered.id.number),
-            version: raw_version(remembered.version),
+            regions: U64::new(remembered.regions.0),
         };
     }
     seal(page);
@@ -187,7 +189,7 @@ fn identity_of(raw: &RawIdentity) -> RememberedWrite {
         incarnation: Incarnation(raw.incarnation.get()),
         number: raw.number.get(),
     };
-    RememberedWrite { id, version: version_of(raw.version) }
+    RememberedWrite { id, regions: Regions(raw.regions.get()) }
 }
 
 #[cfg(test)]
@@ -208,7 +210,7 @@ mod tests {
         record.crcs[1023] = 0xdead_beef;
         let id = WriteId { gateway: ServerId(1), incarnation: Incarnation(2), number: 3 };
         record.identities =
-            vec![RememberedWrite { id, version: record.versions[63] }; IDENTITIES_PER_EXTENT_MAX];
+            vec![RememberedWrite { id, regions: Regions(1 << 63 | 5) }; IDENTITIES_PER_EXTENT_MAX];
         record.rehash();
         let (place, mut page) = to_write(&record, 42, 6, 2);
         assert_eq!(place, 0);

@@ -3,8 +3,8 @@
 use crate::journal::entry::{Change, REPLICAS_MAX, Section, SectionKind};
 use crate::layout::{NO_UNIT, UNIT_BLOCKS};
 use evenkeel_types::geometry::{BLOCKS_PER_EXTENT, BLOCKS_PER_REGION, REGIONS_PER_EXTENT};
-use evenkeel_types::store_op::{IDENTITIES_PER_EXTENT_MAX, IdentityChange, RememberedWrite};
-use evenkeel_types::{Epoch, ExtentId, Region, ServerId, Version, WriteId};
+use evenkeel_types::store_op::{IDENTITIES_PER_EXTENT_MAX, RememberedWrite};
+use evenkeel_types::{Epoch, ExtentId, Region, Regions, ServerId, Version, WriteId};
 use smallvec::SmallVec;
 
 /// What an extent record holds.
@@ -73,29 +73,34 @@ impl Record {
         let mut released = Released::new();
         self.applied = sequence;
         match change {
-            Change::Write { version, accepts, identity, forget_below, sections } => {
+            Change::Write { version, identity, forget_below, sections } => {
                 self.live = true;
                 self.has_data = true;
-                if *accepts {
-                    self.accepted = self.accepted.max(version.epoch);
-                }
-                if let Some(below) = forget_below {
-                    self.identities.retain(|remembered| !remembered.id.is_below(*below));
-                }
+                self.accepted = self.accepted.max(version.epoch);
+                self.forget(forget_below.as_slice());
                 if let Some(id) = identity {
-                    self.identities.push(RememberedWrite { id: *id, version: *version });
+                    let touched = sections.iter().map(|section| section.region);
+                    self.remember(*id, touched.fold(Regions::NONE, Regions::with));
                 }
                 for section in sections {
                     self.apply_section(section, *version, &mut released);
                 }
             }
-            Change::Accept { epoch, replicas, holds, reserve_all, identities } => {
+            Change::Install { version, region, identities, sections } => {
+                self.live = true;
+                self.has_data = true;
+                self.set_identities_of(*region, identities);
+                for section in sections {
+                    self.apply_section(section, *version, &mut released);
+                }
+            }
+            Change::Accept { epoch, replicas, holds, reserve_all, forget_below } => {
                 self.live = true;
                 self.has_data |= *holds;
                 self.accepted = self.accepted.max(*epoch);
                 self.replicas.clone_from(replicas);
                 self.reserve_all = *reserve_all;
-                self.change_identities(identities);
+                self.forget(forget_below);
             }
             Change::Free => self.clear(&mut released),
             Change::Forget => {
@@ -109,29 +114,55 @@ impl Record {
         released
     }
 
-    fn change_identities(&mut self, change: &IdentityChange) {
-        match change {
-            IdentityChange::Keep => {}
-            IdentityChange::Add(more) => {
-                for remembered in more {
-                    if !self.remembers(remembered.id) {
-                        self.identities.push(*remembered);
-                    }
-                }
-            }
-            IdentityChange::Replace(all) => self.identities.clone_from(all),
+    fn forget(&mut self, below: &[WriteId]) {
+        for below in below {
+            self.identities.retain(|remembered| !remembered.id.is_below(*below));
         }
     }
 
-    /// How many identities there are after a change of them; repeated ones may count twice.
-    pub(crate) fn identities_after(&self, change: &IdentityChange) -> usize {
-        match change {
-            IdentityChange::Keep => self.identities.len(),
-            IdentityChange::Add(more) => {
-                self.identities.len() + more.iter().filter(|new| !self.remembers(new.id)).count()
-            }
-            IdentityChange::Replace(all) => all.len(),
+    fn remember(&mut self, id: WriteId, regions: Regions) {
+        match self.identities.iter_mut().find(|remembered| remembered.id == id) {
+            Some(remembered) => remembered.regions = remembered.regions.union(regions),
+            None => self.identities.push(RememberedWrite { id, regions }),
         }
+    }
+
+    /// The region has the content of these writes, and of no other that is remembered.
+    fn set_identities_of(&mut self, region: Region, ids: &[WriteId]) {
+        for remembered in &mut self.identities {
+            remembered.regions = remembered.regions.without(region);
+        }
+        for id in ids {
+            self.remember(*id, Regions::NONE.with(region));
+        }
+        self.identities.retain(|remembered| !remembered.regions.is_empty());
+    }
+
+    /// How many identities there are after a change.
+    pub(crate) fn identities_after(&self, change: &Change) -> usize {
+        match change {
+            Change::Write { identity, forget_below, .. } => self.identities_with(*identity, *forget_below),
+            Change::Install { region, identities, .. } => self.identities_with_region(*region, identities),
+            Change::Accept { .. } => self.identities.len(),
+            Change::Free | Change::Forget => 0,
+        }
+    }
+
+    /// How many identities there are after a write.
+    pub(crate) fn identities_with(&self, identity: Option<WriteId>, below: Option<WriteId>) -> usize {
+        let stays = |id: WriteId| below.is_none_or(|below| !id.is_below(below));
+        let kept = self.identities.iter().filter(|remembered| stays(remembered.id)).count();
+        let known = identity.is_none_or(|id| stays(id) && self.remembers(id));
+        kept + usize::from(!known)
+    }
+
+    /// How many identities there are after a region was put there with these.
+    pub(crate) fn identities_with_region(&self, region: Region, ids: &[WriteId]) -> usize {
+        let stays = |remembered: &&RememberedWrite| {
+            !remembered.regions.without(region).is_empty() || ids.contains(&remembered.id)
+        };
+        let kept = self.identities.iter().filter(stays).count();
+        kept + ids.iter().filter(|id| !self.remembers(**id)).count()
     }
 
     fn apply_section(&mut self, section: &Section, version: Version, released: &mut Released) {
@@ -187,11 +218,10 @@ impl Record {
         self.identities.iter().any(|remembered| remembered.id == id)
     }
 
-    /// How many identities stay when those below `below` go.
-    pub(crate) fn identities_kept(&self, below: Option<WriteId>) -> usize {
-        below.map_or(self.identities.len(), |below| {
-            self.identities.iter().filter(|remembered| !remembered.id.is_below(below)).count()
-        })
+    /// The remembered writes whose content a region has.
+    pub(crate) fn identities_of(&self, region: Region) -> Vec<WriteId> {
+        let of_region = self.identities.iter().filter(|remembered| remembered.regions.contains(region));
+        of_region.map(|remembered| remembered.id).collect()
     }
 
     /// Computes what is not on the disk.

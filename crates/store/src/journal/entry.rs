@@ -4,7 +4,7 @@
 use crate::codec::{Decoder, Encoder};
 use crate::layout::NO_UNIT;
 use evenkeel_types::geometry::BLOCKS_PER_REGION;
-use evenkeel_types::store_op::{IDENTITIES_PER_EXTENT_MAX, IdentityChange, RememberedWrite};
+use evenkeel_types::store_op::IDENTITIES_PER_EXTENT_MAX;
 use evenkeel_types::{Epoch, ExtentId, Region, ServerId, Version, WriteId};
 use smallvec::SmallVec;
 
@@ -14,20 +14,18 @@ pub(crate) const REPLICAS_MAX: usize = 3;
 const ENTRY_FIXED_BYTES: usize = 24 + 16 + 2 * 20;
 /// Bytes of a section before its checksums.
 const SECTION_FIXED_BYTES: usize = 8;
-/// Bytes of a remembered identity.
-const IDENTITY_BYTES: usize = 36;
+/// Bytes of an identity.
+const IDENTITY_BYTES: usize = 20;
 
 const KIND_WRITE: u8 = 1;
 const KIND_ACCEPT: u8 = 2;
 const KIND_FREE: u8 = 3;
 const KIND_FORGET: u8 = 4;
+const KIND_INSTALL: u8 = 5;
 const WRITE_HAS_IDENTITY: u8 = 1;
 const WRITE_HAS_FORGET: u8 = 2;
-const WRITE_ACCEPTS: u8 = 4;
 const ACCEPT_RESERVES_ALL: u8 = 1;
 const ACCEPT_HOLDS: u8 = 2;
-const ACCEPT_ADDS_IDENTITIES: u8 = 4;
-const ACCEPT_REPLACES_IDENTITIES: u8 = 8;
 
 /// A change of one extent record.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,11 +38,9 @@ pub(crate) struct Entry {
 /// What changes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Change {
-    /// Regions get new content and a new version.
+    /// Regions get new content and a new version, whose epoch is accepted.
     Write {
         version: Version,
-        /// The version's epoch is accepted; a copied region's is not, it may be an old one.
-        accepts: bool,
         identity: Option<WriteId>,
         forget_below: Option<WriteId>,
         sections: SmallVec<[Section; 1]>,
@@ -56,7 +52,15 @@ pub(crate) enum Change {
         /// The server holds a copy from now on.
         holds: bool,
         reserve_all: bool,
-        identities: IdentityChange,
+        forget_below: Vec<WriteId>,
+    },
+    /// A region becomes what it is at another server. Its version may be of an old epoch.
+    Install {
+        version: Version,
+        region: Region,
+        identities: Vec<WriteId>,
+        /// All of this region.
+        sections: Vec<Section>,
     },
     /// Data and space are given up.
     Free,
@@ -96,35 +100,24 @@ impl Entry {
 
     /// Blocks that the entry has in its record's payload.
     pub(crate) fn payload_blocks(&self) -> u32 {
-        match &self.change {
-            Change::Write { sections, .. } => sections
-                .iter()
-                .filter(|section| section.kind == SectionKind::Blocks)
-                .map(|section| section.mask.count_ones())
-                .sum(),
-            _ => 0,
-        }
+        let journaled = self.change.sections().iter().filter(|section| section.kind == SectionKind::Blocks);
+        journaled.map(|section| section.mask.count_ones()).sum()
     }
 
     /// Appends the entry.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
         let (kind, flags, count) = match &self.change {
-            Change::Write { identity, forget_below, sections, accepts, .. } => {
+            Change::Write { identity, forget_below, sections, .. } => {
                 let mut flags = if identity.is_some() { WRITE_HAS_IDENTITY } else { 0 };
                 flags |= if forget_below.is_some() { WRITE_HAS_FORGET } else { 0 };
-                flags |= if *accepts { WRITE_ACCEPTS } else { 0 };
                 (KIND_WRITE, flags, sections.len())
             }
-            Change::Accept { holds, reserve_all, identities, .. } => {
+            Change::Install { sections, .. } => (KIND_INSTALL, 0, sections.len()),
+            Change::Accept { holds, reserve_all, forget_below, .. } => {
                 let mut flags = if *reserve_all { ACCEPT_RESERVES_ALL } else { 0 };
                 flags |= if *holds { ACCEPT_HOLDS } else { 0 };
-                flags |= match identities {
-                    IdentityChange::Keep => 0,
-                    IdentityChange::Add(_) => ACCEPT_ADDS_IDENTITIES,
-                    IdentityChange::Replace(_) => ACCEPT_REPLACES_IDENTITIES,
-                };
-                (KIND_ACCEPT, flags, named(identities).len())
+                (KIND_ACCEPT, flags, forget_below.len())
             }
             Change::Free => (KIND_FREE, 0, 0),
             Change::Forget => (KIND_FORGET, 0, 0),
@@ -144,14 +137,18 @@ impl Entry {
                     section.encode(&mut to);
                 }
             }
-            Change::Accept { epoch, replicas, identities, .. } => {
+            Change::Install { version, region, identities, sections } => {
+                to.version(*version);
+                to.u8(region.index() as u8);
+                to.u8(identities.len() as u8);
+                identities.iter().for_each(|id| to.write_id(*id));
+                sections.iter().for_each(|section| section.encode(&mut to));
+            }
+            Change::Accept { epoch, replicas, forget_below, .. } => {
                 to.u64(epoch.0);
                 to.u8(replicas.len() as u8);
                 replicas.iter().for_each(|replica| to.u32(replica.0));
-                for remembered in named(identities) {
-                    to.write_id(remembered.id);
-                    to.version(remembered.version);
-                }
+                forget_below.iter().for_each(|id| to.write_id(*id));
             }
             Change::Free | Change::Forget => {}
         }
@@ -175,18 +172,11 @@ impl Entry {
                 }
                 let replicas =
                     (0..replica_count).map(|_| body.u32().map(ServerId)).collect::<Option<SmallVec<_>>>()?;
-                let identities = (0..count)
-                    .map(|_| Some(RememberedWrite { id: body.write_id()?, version: body.version()? }))
-                    .collect::<Option<Vec<_>>>()?;
-                let identities = match (flags & ACCEPT_ADDS_IDENTITIES, flags & ACCEPT_REPLACES_IDENTITIES) {
-                    (0, 0) if identities.is_empty() => IdentityChange::Keep,
-                    (_, 0) => IdentityChange::Add(identities),
-                    (0, _) => IdentityChange::Replace(identities),
-                    _ => return None,
-                };
+                let forget_below = (0..count).map(|_| body.write_id()).collect::<Option<Vec<_>>>()?;
                 let (holds, reserve_all) = (flags & ACCEPT_HOLDS != 0, flags & ACCEPT_RESERVES_ALL != 0);
-                Change::Accept { epoch, replicas, holds, reserve_all, identities }
+                Change::Accept { epoch, replicas, holds, reserve_all, forget_below }
             }
+            KIND_INSTALL => Self::decode_install(&mut body, count)?,
             KIND_FREE => Change::Free,
             KIND_FORGET => Change::Forget,
             _ => return None,
@@ -199,15 +189,31 @@ impl Entry {
         let identity = if flags & WRITE_HAS_IDENTITY != 0 { Some(body.write_id()?) } else { None };
         let forget_below = if flags & WRITE_HAS_FORGET != 0 { Some(body.write_id()?) } else { None };
         let sections = (0..count).map(|_| Section::decode(body)).collect::<Option<SmallVec<_>>>()?;
-        Some(Change::Write { version, accepts: flags & WRITE_ACCEPTS != 0, identity, forget_below, sections })
+        Some(Change::Write { version, identity, forget_below, sections })
+    }
+
+    fn decode_install(body: &mut Decoder<'_>, count: usize) -> Option<Change> {
+        let version = body.version()?;
+        let region = Region::new(body.u8()?)?;
+        let named = usize::from(body.u8()?);
+        if named > IDENTITIES_PER_EXTENT_MAX {
+            return None;
+        }
+        let identities = (0..named).map(|_| body.write_id()).collect::<Option<Vec<_>>>()?;
+        let sections = (0..count).map(|_| Section::decode(body)).collect::<Option<Vec<_>>>()?;
+        let of_region = sections.iter().all(|section| section.region == region);
+        of_region.then_some(Change::Install { version, region, identities, sections })
     }
 }
 
-/// The identities that an `Accept` names.
-pub(crate) fn named(identities: &IdentityChange) -> &[RememberedWrite] {
-    match identities {
-        IdentityChange::Keep => &[],
-        IdentityChange::Add(named) | IdentityChange::Replace(named) => named,
+impl Change {
+    /// The regions whose content changes, and how.
+    pub(crate) fn sections(&self) -> &[Section] {
+        match self {
+            Self::Write { sections, .. } => sections,
+            Self::Install { sections, .. } => sections,
+            Self::Accept { .. } | Self::Free | Self::Forget => &[],
+        }
     }
 }
 
@@ -278,7 +284,6 @@ mod tests {
         };
         let write = Change::Write {
             version: version(8),
-            accepts: true,
             identity: Some(id(4)),
             forget_below: None,
             sections: SmallVec::from_vec(vec![
@@ -292,9 +297,18 @@ mod tests {
             replicas: SmallVec::from_slice(&[ServerId(1), ServerId(2)]),
             holds: true,
             reserve_all: true,
-            identities: IdentityChange::Replace(vec![RememberedWrite { id: id(1), version: version(2) }]),
+            forget_below: vec![id(1)],
         };
-        [write, accept, Change::Free, Change::Forget]
+        let install = Change::Install {
+            version: version(3),
+            region: Region::new(63).unwrap(),
+            identities: vec![id(5), id(6)],
+            sections: vec![
+                section(SectionKind::Blocks, 0b11, 9, &[3, 4]),
+                section(SectionKind::Absent, 0xfffc, NO_UNIT, &[]),
+            ],
+        };
+        [write, install, accept, Change::Free, Change::Forget]
             .into_iter()
             .map(|change| Entry { slot: 6, extent, change })
             .collect()

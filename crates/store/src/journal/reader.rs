@@ -2,7 +2,7 @@
 
 use crate::disk::Disk;
 use crate::fault::{DiskSnafu, StoreFault};
-use crate::journal::entry::{Change, Entry, SectionKind};
+use crate::journal::entry::{Entry, SectionKind};
 use crate::journal::record::{Header, RECORD_MAGIC};
 use crate::layout::{BLOCK, Geometry};
 use crate::superblock::{JournalPoint, Superblock};
@@ -144,9 +144,5 @@ impl<'a> Reader<'a> {
 
 /// The sections of an entry whose blocks are in the payload.
 pub(crate) fn sections(entry: &Entry) -> impl Iterator<Item = &crate::journal::entry::Section> {
-    let sections = match &entry.change {
-        Change::Write { sections, .. } => sections.as_slice(),
-        Change::Accept { .. } | Change::Free | Change::Forget => &[],
-    };
-    sections.iter().filter(|section| section.kind == SectionKind::Blocks)
+    entry.change.sections().iter().filter(|section| section.kind == SectionKind::Blocks)
 }

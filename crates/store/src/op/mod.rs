@@ -12,8 +12,8 @@ pub(crate) mod sequence;
 use crate::slab::Slab;
 use evenkeel_types::geometry::BlockRange;
 use evenkeel_types::store_op::StoreTicket;
-use evenkeel_types::store_op::{IdentityChange, StoreWrite};
-use evenkeel_types::{Bytes, Epoch, Region, Regions, ServerId, Version};
+use evenkeel_types::store_op::StoreWrite;
+use evenkeel_types::{Bytes, Epoch, Region, Regions, ServerId, Version, WriteId};
 use read::ReadOp;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
@@ -70,13 +70,14 @@ pub(crate) enum MutationKind {
         version: Version,
         present: u16,
         data: Bytes,
+        identities: Vec<WriteId>,
     },
     Accept {
         epoch: Epoch,
         replicas: SmallVec<[ServerId; 3]>,
         holds: bool,
         reserve_all: bool,
-        identities: IdentityChange,
+        forget_below: Vec<WriteId>,
     },
     Reserve {
         blocks: BlockRange,

@@ -11,7 +11,7 @@ use crate::store::Store;
 use evenkeel_types::checksum::crc32c;
 use evenkeel_types::geometry::{BLOCK_BYTES, BlockRange};
 use evenkeel_types::store_op::{ExtentDescription, RegionImage, StoreError, StoreReply, StoreTicket};
-use evenkeel_types::{AlignedBuf, Bytes, ExtentId, Payload, Region, Regions, Version};
+use evenkeel_types::{AlignedBuf, Bytes, ExtentId, Payload, Region, Regions, Version, WriteId};
 use smallvec::SmallVec;
 
 /// Blocks of one device read at most (1 MiB).
@@ -60,6 +60,7 @@ pub(crate) struct ReadOp {
     /// Of the region, for an image.
     version: Version,
     present: u16,
+    identities: Vec<WriteId>,
     /// Sequence of the record's last change when the device was asked.
     applied: u64,
     /// The first block that failed its checksum.
@@ -80,6 +81,7 @@ impl Store {
             parts_left: 0,
             version: Version::NONE,
             present: 0,
+            identities: Vec::new(),
             applied: 0,
             bad: None,
             failed: false,
@@ -149,6 +151,7 @@ impl Store {
             ReadKind::Region(region) => {
                 op.version = record.versions[region.index()];
                 op.present = record.present[region.index()];
+                op.identities = record.identities_of(region);
                 region.blocks()
             }
             ReadKind::Blocks(blocks) => blocks,
@@ -248,7 +251,8 @@ impl Store {
         let reply = match op.kind {
             ReadKind::Blocks(_) => StoreReply::Data(data),
             ReadKind::Region(_) => {
-                StoreReply::Image(RegionImage { version: op.version, present: op.present, data })
+                let (version, present, identities) = (op.version, op.present, op.identities);
+                StoreReply::Image(RegionImage { version, present, data, identities })
             }
             ReadKind::Describe => unreachable!("answered from memory"),
         };

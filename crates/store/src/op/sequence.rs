@@ -2,7 +2,7 @@
 //! entry, or an error with nothing changed.
 
 use crate::extent::record::Record;
-use crate::journal::entry::{Change, Entry, Section, SectionKind, named};
+use crate::journal::entry::{Change, Entry, Section, SectionKind};
 use crate::layout::{BLOCK, NO_UNIT};
 use crate::op::{Mutation, MutationKind};
 use crate::store::Store;
@@ -37,22 +37,21 @@ impl Store {
                 Err(error) => Turn::Refused(error),
                 Ok(()) => self.sequence_write(key),
             },
-            MutationKind::Install { region, replaces, .. } => {
+            MutationKind::Install { region, replaces, identities, .. } => {
                 let found = record.versions[region.index()];
                 if !record.live {
                     Turn::Refused(StoreError::NoRecord)
                 } else if found != *replaces {
                     Turn::Refused(StoreError::VersionMismatch { region: *region, found })
+                } else if record.identities_with_region(*region, identities) > IDENTITIES_PER_EXTENT_MAX {
+                    Turn::Refused(StoreError::IdentitiesFull)
                 } else {
                     self.sequence_install(key)
                 }
             }
-            MutationKind::Accept { epoch, replicas, holds, reserve_all, identities } => {
+            MutationKind::Accept { epoch, replicas, holds, reserve_all, forget_below } => {
                 if *epoch < record.accepted {
                     return Turn::Refused(StoreError::StaleEpoch { accepted: record.accepted });
-                }
-                if record.identities_after(identities) > IDENTITIES_PER_EXTENT_MAX {
-                    return Turn::Refused(StoreError::IdentitiesFull);
                 }
                 let held = self.table.slot(slot);
                 let missing = if *reserve_all { !held.mapped & !held.reserved } else { 0 };
@@ -61,7 +60,7 @@ impl Store {
                     replicas: replicas.clone(),
                     holds: *holds,
                     reserve_all: *reserve_all,
-                    identities: identities.clone(),
+                    forget_below: forget_below.clone(),
                 };
                 let turn = entry(change);
                 if !self.units.reserve(missing.count_ones()) {
@@ -135,18 +134,19 @@ impl Store {
                 }
             }
         }
-        let change = Change::Write { version, accepts: true, identity, forget_below, sections };
+        let change = Change::Write { version, identity, forget_below, sections };
         Turn::Entry(Entry { slot, extent: self.table.slot(slot).extent, change })
     }
 
     fn sequence_install(&mut self, key: u32) -> Turn {
         let mutation = self.ops.mutation(key);
-        let MutationKind::Install { region, version, present, .. } = mutation.kind else {
+        let MutationKind::Install { region, version, present, identities, .. } = &mutation.kind else {
             unreachable!("called for images")
         };
+        let (region, version, present, identities) = (*region, *version, *present, identities.clone());
         let slot = mutation.slot;
         let crcs = SmallVec::from_slice(&mutation.crcs);
-        let mut sections = SmallVec::new();
+        let mut sections = Vec::new();
         let mapped = self.cache.get(self.table.slot(slot).cached).record.units[region.index()];
         match prepared_unit(mutation, region) {
             _ if present == 0 => {
@@ -170,7 +170,7 @@ impl Store {
                 }
             }
         }
-        let change = Change::Write { version, accepts: false, identity: None, forget_below: None, sections };
+        let change = Change::Install { version, region, identities, sections };
         Turn::Entry(Entry { slot, extent: self.table.slot(slot).extent, change })
     }
 }
@@ -183,11 +183,11 @@ pub(crate) fn footprint(mutation: &Mutation) -> (usize, u32) {
             let payload = mutation.crcs.len() - mutation.prepared.len() * usize::from(BLOCKS_PER_REGION);
             (Entry::encoded_len_max(sections, mutation.crcs.len(), 0), payload as u32)
         }
-        MutationKind::Install { .. } => {
+        MutationKind::Install { identities, .. } => {
             let payload = if mutation.prepared.is_empty() { mutation.crcs.len() } else { 0 };
-            (Entry::encoded_len_max(2, mutation.crcs.len(), 0), payload as u32)
+            (Entry::encoded_len_max(2, mutation.crcs.len(), identities.len()), payload as u32)
         }
-        MutationKind::Accept { identities, .. } => (Entry::encoded_len_max(0, 0, named(identities).len()), 0),
+        MutationKind::Accept { forget_below, .. } => (Entry::encoded_len_max(0, 0, forget_below.len()), 0),
         MutationKind::Reserve { .. }
         | MutationKind::Unreserve { .. }
         | MutationKind::Free
@@ -227,8 +227,7 @@ fn check_write(record: &Record, write: &StoreWrite) -> Result<(), StoreError> {
             return Err(StoreError::VersionMismatch { region, found });
         }
     }
-    let kept = record.identities_kept(write.forget_below);
-    if kept + usize::from(write.identity.is_some()) > IDENTITIES_PER_EXTENT_MAX {
+    if record.identities_with(write.identity, write.forget_below) > IDENTITIES_PER_EXTENT_MAX {
         return Err(StoreError::IdentitiesFull);
     }
     Ok(())

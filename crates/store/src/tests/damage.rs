@@ -143,7 +143,6 @@ fn an_entry_that_makes_no_sense_is_refused_though_its_checksum_is_right() {
     };
     let write = Change::Write {
         version: version(9),
-        accepts: true,
         identity: None,
         forget_below: None,
         sections: SmallVec::from_vec(vec![beyond]),

@@ -8,7 +8,7 @@ use crate::{
 };
 use evenkeel_types::geometry::BLOCK_BYTES;
 use evenkeel_types::store_op::{
-    Content, ExtentDescription, IdentityChange, StoreError, StoreOp, StoreOutcome, StoreReply, StoreTicket,
+    Content, ExtentDescription, RegionImage, StoreError, StoreOp, StoreOutcome, StoreReply, StoreTicket,
     StoreWrite,
 };
 use evenkeel_types::{AlignedBuf, BlockRange, Bytes, Epoch, ExtentId, Region, ServerId, Version, VolumeId};
@@ -193,6 +193,15 @@ impl Harness {
     }
 }
 
+impl Harness {
+    pub(super) fn image(&mut self, region: Region) -> RegionImage {
+        match self.outcome(StoreOp::ReadRegion { extent: extent(0), region }) {
+            Ok(StoreReply::Image(image)) => image,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 pub(super) fn accept_of(extent: ExtentId, epoch: u64, reserve_all: bool) -> StoreOp {
     StoreOp::Accept {
         extent,
@@ -200,7 +209,7 @@ pub(super) fn accept_of(extent: ExtentId, epoch: u64, reserve_all: bool) -> Stor
         replicas: SmallVec::from_slice(&[SERVER]),
         live: true,
         reserve_all,
-        identities: IdentityChange::Keep,
+        forget_below: Vec::new(),
     }
 }
 

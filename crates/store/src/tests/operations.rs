@@ -3,10 +3,10 @@
 use super::harness::*;
 use crate::{IoKind, StoreFault};
 use evenkeel_types::store_op::{
-    Content, IDENTITIES_PER_EXTENT_MAX, IdentityChange, RegionImage, RememberedWrite, StoreError, StoreOp,
-    StoreReply, StoreWrite,
+    Content, IDENTITIES_PER_EXTENT_MAX, RegionImage, RememberedWrite, StoreError, StoreOp, StoreReply,
+    StoreWrite,
 };
-use evenkeel_types::{Bytes, Epoch, Incarnation, Payload, ServerId, Version, WriteId};
+use evenkeel_types::{Bytes, Epoch, Incarnation, Payload, Regions, ServerId, Version, WriteId};
 use smallvec::SmallVec;
 
 #[test]
@@ -200,11 +200,7 @@ fn a_region_travels_to_another_store_with_its_version() {
     from.write(extent(0), blocks(17, 2), pattern(1, 2)).unwrap();
     from.write(extent(0), blocks(30, 1), pattern(2, 1)).unwrap();
     from.checkpoint();
-    let Ok(StoreReply::Image(image)) =
-        from.outcome(StoreOp::ReadRegion { extent: extent(0), region: region(1) })
-    else {
-        panic!()
-    };
+    let image = from.image(region(1));
     assert_eq!((image.version, image.present), (version(2), 0b0100_0000_0000_0110));
     let mut to = Harness::new(64 * MIB);
     let install = |replaces| StoreOp::InstallRegion {
@@ -228,7 +224,8 @@ fn a_region_travels_to_another_store_with_its_version() {
         assert_eq!(to.store.inventory()[0].versions_hash, from.store.inventory()[0].versions_hash);
         to = to.crash();
     }
-    let empty = RegionImage { version: version(9), present: 0, data: Payload::default() };
+    let empty =
+        RegionImage { version: version(9), present: 0, data: Payload::default(), identities: Vec::new() };
     let op =
         StoreOp::InstallRegion { extent: extent(0), region: region(1), replaces: version(2), image: empty };
     to.outcome(op).unwrap();
@@ -269,12 +266,12 @@ fn free_keeps_the_accepted_epoch_and_forget_keeps_nothing() {
 #[test]
 fn a_promise_without_a_copy_leaves_a_record_without_data() {
     let mut h = Harness::new(64 * MIB);
-    let StoreOp::Accept { extent, epoch, replicas, reserve_all, identities, .. } =
+    let StoreOp::Accept { extent, epoch, replicas, reserve_all, forget_below, .. } =
         accept_of(extent(0), 4, false)
     else {
         panic!()
     };
-    h.outcome(StoreOp::Accept { extent, epoch, replicas, live: false, reserve_all, identities }).unwrap();
+    h.outcome(StoreOp::Accept { extent, epoch, replicas, live: false, reserve_all, forget_below }).unwrap();
     let mut h = h.crash();
     let left = h.describe(extent).unwrap();
     assert_eq!((left.accepted, left.has_data), (Epoch(4), false));
@@ -309,21 +306,52 @@ fn identities_are_remembered_over_crashes_until_they_may_be_forgotten() {
     let mut h = h.crash();
     let numbers: Vec<u64> = h.describe(extent(0)).unwrap().identities.iter().map(|r| r.id.number).collect();
     assert_eq!(numbers, [count, count + 1]);
-    let others = vec![RememberedWrite {
-        id: WriteId { gateway: ServerId(9), incarnation: Incarnation(1), number: 1 },
-        version: version(1),
-    }];
-    for (change, left) in [(IdentityChange::Add(others.clone()), 3), (IdentityChange::Replace(others), 1)] {
-        let StoreOp::Accept { extent, epoch, replicas, live, reserve_all, .. } =
-            accept_of(extent(0), 2, false)
-        else {
-            panic!()
-        };
-        h.outcome(StoreOp::Accept { extent, epoch, replicas, live, reserve_all, identities: change })
-            .unwrap();
-        h = h.crash();
-        assert_eq!(h.describe(extent).unwrap().identities.len(), left);
+    let StoreOp::Accept { extent, epoch, replicas, live, reserve_all, .. } = accept_of(extent(0), 2, false)
+    else {
+        panic!()
+    };
+    let forget_below = vec![WriteId { gateway: ServerId(1), incarnation: Incarnation(2), number: count + 1 }];
+    h.outcome(StoreOp::Accept { extent, epoch, replicas, live, reserve_all, forget_below }).unwrap();
+    let mut h = h.crash();
+    let left = h.describe(extent).unwrap().identities;
+    assert_eq!(left.iter().map(|r| r.id.number).collect::<Vec<_>>(), [count + 1]);
+}
+
+/// What a copy says of the writes in it follows its content, region by region.
+#[test]
+fn the_identities_of_a_region_come_and_go_with_its_content() {
+    let id = |number| WriteId { gateway: ServerId(1), incarnation: Incarnation(2), number };
+    let write = |number, sequence, first, count| {
+        let regions = Regions::touched_by(blocks(first, count));
+        StoreOp::Write(StoreWrite {
+            extent: extent(0),
+            blocks: blocks(first, count),
+            content: Content::Data(pattern(sequence as u8, count)),
+            version: version(sequence),
+            replaces: regions.iter().map(|_| Version::NONE).collect(),
+            identity: Some(id(number)),
+            forget_below: None,
+        })
+    };
+    let (mut from, mut to) = (Harness::new(64 * MIB), Harness::new(64 * MIB));
+    // A write over regions 0 and 1 that reached the one, and a write of region 0 that reached the other only.
+    from.outcome(write(7, 1, 8, 16)).unwrap();
+    to.outcome(write(9, 2, 0, 1)).unwrap();
+    for (number, left) in [(0, vec![(7, 0b01)]), (1, vec![(7, 0b11)])] {
+        let region = region(number);
+        let image = from.image(region);
+        assert_eq!(image.identities, [id(7)]);
+        let replaces = to.describe(extent(0)).unwrap().versions[region.index()];
+        to.outcome(StoreOp::InstallRegion { extent: extent(0), region, replaces, image }).unwrap();
+        to = to.crash();
+        let known = to.describe(extent(0)).unwrap().identities;
+        let known: Vec<_> = known.iter().map(|write| (write.id.number, write.regions.0)).collect();
+        assert_eq!(known, left);
     }
+    to.zero(extent(0), blocks(40, 1)).unwrap();
+    to.checkpoint();
+    let known = to.crash().describe(extent(0)).unwrap().identities;
+    assert_eq!(known, [RememberedWrite { id: id(7), regions: Regions(0b11) }]);
 }
 
 #[test]

@@ -32,6 +32,7 @@ impl Human for Volume {
             format!("copies     {}", self.replicas),
             format!("allowed    {}", allowed(&self.allow)),
         ];
+        lines.extend(self.notice.iter().map(|notice| format!("notice     {notice}")));
         lines.extend(self.portals.iter().map(|portal| format!("portal     {portal}")));
         lines.join("\n")
     }

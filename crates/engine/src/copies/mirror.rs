@@ -1,62 +1,76 @@
-//! Writes to both copies.
+//! Writes to all copies.
 
-use super::state::MirroredWrite;
-use super::{Link, Mover, Step};
+use super::link::SentWrite;
+use super::{LinkState, Role};
 use crate::core::Core;
 use crate::event::{Arrival, Output};
 use crate::extent::Extent;
 use crate::operation::Stage;
+use crate::owner::Reign;
 use crate::slots::Key;
-use evenkeel_peer::{CopyOutcome, Message, Refusal, ReplicaWrite, Written};
+use evenkeel_peer::{CopyOutcome, Message, Refusal, ReplicaWrite, Voided, Written};
 use evenkeel_types::store_op::{Content, StoreWrite};
 use evenkeel_types::{BlockRange, Bytes, Region, Regions, ServerId};
 
-impl Mover {
-    /// Sends a write to the target as far as its regions are current there; how many messages that took.
+impl Reign {
+    /// Sends a write to all copies as far as its regions are current there; how many messages that took.
     pub(crate) fn mirror(&mut self, core: &mut Core, operation: Key, write: &StoreWrite) -> u32 {
         let regions = Regions::touched_by(write.blocks);
-        let Link::Attached(attached) = &mut self.link else {
-            self.counters.writes_not_yet_copied += u64::from(matches!(self.step, Step::Copying { .. }));
-            return 0;
-        };
-        let mirrored = attached.current.intersection(regions);
-        self.counters.writes_mirrored += u64::from(!mirrored.is_empty());
-        self.counters.writes_not_yet_copied += u64::from(mirrored != regions);
+        let is_copying = self.mover.as_ref().is_some_and(|mover| mover.is_copying());
         let mut messages = 0;
-        for (blocks, part) in runs(write.blocks, mirrored) {
-            self.next_tag += 1;
-            let (version, sent_at) = (write.version, core.now);
-            let sent = MirroredWrite { operation, regions: part, version, sent_at };
-            attached.writes.insert(self.next_tag, sent);
-            let replaced = regions.iter().zip(&write.replaces).filter(|(region, _)| part.contains(*region));
-            let data = content_of(write, blocks);
-            core.out.push_back(Output::Arrived(Arrival::Copy {
-                extent: self.extent,
-                bytes: data.len() as u32,
-                received: false,
-            }));
-            let message = ReplicaWrite {
-                extent: self.extent,
-                epoch: write.version.epoch,
-                attachment: attached.attachment,
-                tag: self.next_tag,
-                blocks,
-                has_data: matches!(write.content, Content::Data(_)),
-                version: write.version,
-                replaces: replaced.map(|(_, version)| *version).collect(),
-                identity: write.identity,
-                forget_below: write.forget_below,
-                data,
+        for link in &mut self.links {
+            let LinkState::Attached(attached) = &mut link.state else {
+                if link.role == Role::Target && is_copying {
+                    link.count(&mut core.counters, |sum| sum.writes_not_yet_copied += 1);
+                }
+                continue;
             };
-            core.send(self.to, Message::Write(message));
-            messages += 1;
+            let mirrored = attached.current.intersection(regions);
+            let attachment = attached.attachment;
+            if write.content.is_absent() {
+                // Their units are given back; data will need space again.
+                attached.space = attached.space.minus(mirrored);
+            }
+            for (blocks, part) in runs(write.blocks, mirrored) {
+                link.next_tag += 1;
+                let (version, sent_at) = (write.version, core.now);
+                let sent = SentWrite { operation, regions: part, version, sent_at };
+                attached.writes.insert(link.next_tag, sent);
+                let replaced =
+                    regions.iter().zip(&write.replaces).filter(|(region, _)| part.contains(*region));
+                let data = content_of(write, blocks);
+                core.out.push_back(Output::Arrived(Arrival::Copy {
+                    extent: write.extent,
+                    bytes: data.len() as u32,
+                    received: false,
+                }));
+                let message = ReplicaWrite {
+                    extent: write.extent,
+                    epoch: self.epoch,
+                    attachment,
+                    tag: link.next_tag,
+                    blocks,
+                    has_data: matches!(write.content, Content::Data(_)),
+                    version: write.version,
+                    replaces: replaced.map(|(_, version)| *version).collect(),
+                    identity: write.identity,
+                    forget_below: write.forget_below,
+                    data,
+                };
+                core.send(link.server, Message::Write(message));
+                messages += 1;
+            }
+            link.count(&mut core.counters, |sum| {
+                sum.writes_mirrored += u64::from(!mirrored.is_empty());
+                sum.writes_not_yet_copied += u64::from(mirrored != regions);
+            });
         }
         messages
     }
 
-    /// A write was refused here: whether the target has it or not, its regions there are not what they are here.
+    /// A write was refused here: whether the copies have it or not, its regions there are not what they are here.
     pub(crate) fn forget_write(&mut self, operation: Key, regions: Regions) {
-        if let Link::Attached(attached) = &mut self.link {
+        for attached in self.links.iter_mut().filter_map(|link| link.attached_mut()) {
             attached.writes.retain(|_, write| write.operation != operation);
             attached.current = attached.current.minus(regions);
         }
@@ -93,15 +107,13 @@ fn content_of(write: &StoreWrite, blocks: BlockRange) -> Bytes {
 }
 
 impl Extent {
-    /// The target answered a mirrored write.
+    /// A copy answered a write.
     pub(crate) fn handle_written_there(&mut self, core: &mut Core, from: ServerId, answer: &Written) {
-        let Some(mover) =
-            self.reign.as_mut().and_then(|reign| reign.mover.as_mut()).filter(|mover| mover.to == from)
-        else {
+        let Some(reign) = &mut self.reign else {
             return;
         };
-        let required = mover.is_required();
-        let Link::Attached(attached) = &mut mover.link else {
+        let required = reign.is_required(from);
+        let Some(attached) = reign.link_mut(from).and_then(|link| link.attached_mut()) else {
             return;
         };
         if attached.attachment != answer.attachment {
@@ -109,12 +121,12 @@ impl Extent {
         }
         if let CopyOutcome::Refused(refusal) = answer.outcome {
             // The write is still unanswered when the link is dropped, which settles it like all others.
-            self.handle_target_refused(core, answer.attachment, refusal);
+            self.handle_link_refused(core, from, answer.attachment, refusal);
             return;
         }
         if required && !matches!(answer.outcome, CopyOutcome::Applied) {
-            // A required target has missed a write before this one: a new attach finds which.
-            self.handle_target_refused(core, answer.attachment, Refusal::NotAttached);
+            // A copy that has to have everything has missed a write before this one: a new attach finds which.
+            self.handle_link_refused(core, from, answer.attachment, Refusal::NotAttached);
             return;
         }
         let Some(write) = attached.writes.remove(&answer.tag) else {
@@ -140,6 +152,7 @@ impl Extent {
                     attached.theirs[region.index()] = found;
                 }
                 attached.current = attached.current.minus(behind);
+                attached.promised &= behind.is_empty();
             }
             _ => behind = write.regions,
         }
@@ -147,38 +160,22 @@ impl Extent {
             core.operations.get_mut(write.operation).map(|operation| &mut operation.stage)
         {
             in_flight.unanswered -= 1;
-            if required {
-                in_flight.behind = in_flight.behind.union(behind);
-            }
-        }
-        if !behind.is_empty() && matches!(mover.step, Step::Remembering { .. }) {
-            mover.step = Step::Copying { propose_at: core.now };
+            in_flight.owe(from, behind);
         }
         self.consider_write(core, write.operation);
         if !behind.is_empty() {
-            self.continue_move(core);
+            self.progress_reign(core);
         }
     }
 
-    /// The target gives leases again, or gives none for this attachment any more.
-    pub(crate) fn handle_lease(&mut self, core: &mut Core, voided: &[evenkeel_peer::Voided]) {
-        let id = self.id;
-        let Some(mover) = self.reign.as_mut().and_then(|reign| reign.mover.as_mut()) else {
-            return;
-        };
-        if let Link::Attached(attached) = &mut mover.link {
-            let names_this =
-                |void: &evenkeel_peer::Voided| void.extent == id && void.attachment == attached.attachment;
-            if voided.iter().any(names_this) {
-                attached.voided = true;
-            }
+    /// A server gives leases again, except for the attachments that it names.
+    pub(crate) fn handle_voided(&mut self, from: ServerId, void: &Voided) {
+        let link = self.reign.as_mut().and_then(|reign| reign.link_mut(from));
+        if let Some(attached) = link.and_then(|link| link.attached_mut())
+            && attached.attachment == void.attachment
+        {
+            attached.voided = true;
         }
-        self.unblock(core);
-    }
-
-    /// A refusal under the present attachment, for messages that carry nothing else.
-    pub(crate) fn handle_remember_refused(&mut self, core: &mut Core, attachment: u64, refusal: Refusal) {
-        self.handle_target_refused(core, attachment, refusal);
     }
 }
 

@@ -1,0 +1,240 @@
+//! An owner compares what it owns with the copies at a syncing server.
+
+use crate::config::{RESYNC_EXTENTS_MAX, RESYNC_PAGE};
+use crate::copies::Role;
+use crate::core::{Core, Pending};
+use crate::engine::Engine;
+use crate::event::EngineEvent;
+use crate::extent::Extent;
+use evenkeel_meta::{MemberState, Revision};
+use evenkeel_peer::{CURRENT_MAX, Compared, Current, Inventory, Message};
+use evenkeel_types::geometry::REGIONS_PER_EXTENT;
+use evenkeel_types::store_op::{InventoryEntry, StoreOp};
+use evenkeel_types::{ExtentId, ServerId, VolumeId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Numbers of inventories that the engine asks for itself; others are the driver's.
+const OWN_NUMBERS_FROM: u64 = 1 << 63;
+
+/// The comparison with one server.
+#[derive(Debug)]
+pub(crate) struct Resync {
+    session: u64,
+    /// The view by which it was begun.
+    revision: Revision,
+    number: u64,
+    /// From which extent on the next pages are; none behind the last.
+    cursor: Option<ExtentId>,
+    mine: Option<Vec<InventoryEntry>>,
+    theirs: Option<Vec<InventoryEntry>>,
+    /// Extents that are to be promised before the end.
+    open: BTreeSet<ExtentId>,
+    regions: u64,
+    differing: u64,
+}
+
+const fn after(extent: ExtentId) -> Option<ExtentId> {
+    match (extent.index.checked_add(1), extent.volume.0.checked_add(1)) {
+        (Some(index), _) => Some(ExtentId { index, ..extent }),
+        (None, Some(volume)) => Some(ExtentId { volume: VolumeId(volume), index: 0 }),
+        (None, None) => None,
+    }
+}
+
+impl Extent {
+    /// Promises to syncing copies that all their regions are current, as soon as that is so.
+    pub(crate) fn promise_current(&mut self, core: &mut Core) {
+        let id = self.id;
+        let Some(reign) = &mut self.reign else {
+            return;
+        };
+        for link in reign.links.iter_mut().filter(|link| link.role == Role::Syncing) {
+            let server = link.server;
+            let Some(attached) = link.attached_mut() else {
+                continue;
+            };
+            let is_current = attached.current == evenkeel_types::Regions::ALL && attached.copies.is_empty();
+            if is_current && !attached.promised {
+                attached.promised = true;
+                let extents = vec![(id, attached.attachment)];
+                core.send(server, Message::Current(Current { extents }));
+                core.caught_up.push_back((server, id));
+            }
+        }
+    }
+
+    /// Whether a copy at a server is still to be brought up to date, or may be.
+    fn owes(&self, server: ServerId) -> bool {
+        let link = self.reign.as_ref().and_then(|reign| reign.link(server));
+        link.is_some_and(|link| {
+            link.role == Role::Syncing && link.attached().is_none_or(|attached| !attached.promised)
+        })
+    }
+}
+
+impl Engine {
+    /// Begins and ends comparisons as the view and the connections have it, and begins those anew that are named.
+    pub(crate) fn renew_resyncs(&mut self, anew: impl Fn(ServerId) -> bool) {
+        let Some(view) = &self.core.view else {
+            return;
+        };
+        let revision = view.revision();
+        let me = self.core.me();
+        let syncing: BTreeMap<ServerId, u64> = view
+            .members()
+            .filter(|(server, kept)| *server != me && kept.record.state == MemberState::Syncing)
+            .filter_map(|(server, _)| Some((server, self.core.session(server)?)))
+            .collect();
+        let resyncs = &mut self.membership.resyncs;
+        resyncs.retain(|server, resync| syncing.get(server) == Some(&resync.session) && !anew(*server));
+        let new: Vec<(ServerId, u64)> =
+            syncing.into_iter().filter(|(server, _)| !resyncs.contains_key(server)).collect();
+        for (server, session) in new {
+            let owing = self.extents.iter().filter(|(_, extent)| extent.owes(server));
+            let resync = Resync {
+                session,
+                revision,
+                number: 0,
+                cursor: Some(ExtentId { volume: VolumeId(0), index: 0 }),
+                mine: None,
+                theirs: None,
+                open: owing.map(|(id, _)| *id).collect(),
+                regions: 0,
+                differing: 0,
+            };
+            self.membership.resyncs.insert(server, resync);
+            self.continue_resync(server);
+        }
+    }
+
+    /// Asks for the next pages, or ends the comparison.
+    fn continue_resync(&mut self, server: ServerId) {
+        let Some(resync) = self.membership.resyncs.get_mut(&server) else {
+            return;
+        };
+        if resync.number != 0 {
+            return;
+        }
+        if let Some(from) = resync.cursor {
+            if resync.open.len() < RESYNC_EXTENTS_MAX {
+                let number = OWN_NUMBERS_FROM | self.core.serial();
+                resync.number = number;
+                let max = RESYNC_PAGE;
+                self.core.store(Pending::Compare { server, number }, StoreOp::List { from, max });
+                self.core.send(server, Message::Inventory(Inventory { number, from, max }));
+            }
+        } else if resync.open.is_empty() {
+            let (regions, differing) = (resync.regions, resync.differing);
+            let compared = Compared { revision: resync.revision.0, regions, differing };
+            // It stays, so that it is not begun again in this connection without need.
+            resync.number = OWN_NUMBERS_FROM;
+            self.core.send(server, Message::Compared(compared));
+            self.core.event(EngineEvent::Compared { server, regions, differing });
+        }
+    }
+
+    /// A page of this server's records came.
+    pub(crate) fn handle_own_page(&mut self, server: ServerId, number: u64, page: Vec<InventoryEntry>) {
+        let resync = self.membership.resyncs.get_mut(&server).filter(|resync| resync.number == number);
+        if let Some(resync) = resync {
+            resync.mine = Some(page);
+            self.compare_pages(server);
+        }
+    }
+
+    /// A page of a peer's records came; whether it was asked for here.
+    pub(crate) fn handle_peer_page(
+        &mut self,
+        from: ServerId,
+        number: u64,
+        page: Option<Vec<InventoryEntry>>,
+    ) -> Option<Option<Vec<InventoryEntry>>> {
+        if number < OWN_NUMBERS_FROM {
+            return Some(page);
+        }
+        let resync = self.membership.resyncs.get_mut(&from).filter(|resync| resync.number == number);
+        if let (Some(resync), Some(page)) = (resync, page) {
+            resync.theirs = Some(page);
+            self.compare_pages(from);
+        }
+        None
+    }
+
+    /// Compares as far as both pages reach.
+    fn compare_pages(&mut self, server: ServerId) {
+        let Some(resync) = self.membership.resyncs.get_mut(&server) else {
+            return;
+        };
+        let (Some(mine), Some(theirs)) = (&resync.mine, &resync.theirs) else {
+            return;
+        };
+        // A full page may have more behind it: nothing is said about what lies beyond its last entry.
+        let end = |page: &[InventoryEntry]| {
+            (page.len() >= RESYNC_PAGE as usize).then(|| page.last().map(|entry| entry.extent)).flatten()
+        };
+        let end = match (end(mine), end(theirs)) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        let mut hashes: BTreeMap<ExtentId, [u64; 2]> = BTreeMap::new();
+        for (side, page) in [mine, theirs].into_iter().enumerate() {
+            for entry in page.iter().filter(|entry| end.is_none_or(|end| entry.extent <= end)) {
+                // What was given up is as if it had never been written.
+                let hash = if entry.has_data { entry.versions_hash } else { 0 };
+                hashes.entry(entry.extent).or_default()[side] = hash;
+            }
+        }
+        resync.cursor = end.and_then(after);
+        resync.number = 0;
+        (resync.mine, resync.theirs) = (None, None);
+        let mut equal = Vec::new();
+        for (id, [here, there]) in hashes {
+            self.compare(server, id, here == there, &mut equal);
+        }
+        for chunk in equal.chunks(CURRENT_MAX) {
+            let extents = chunk.iter().map(|id| (*id, 0)).collect();
+            self.core.send(server, Message::Current(Current { extents }));
+        }
+        self.continue_resync(server);
+    }
+
+    fn compare(&mut self, server: ServerId, id: ExtentId, is_equal: bool, equal: &mut Vec<ExtentId>) {
+        let me = self.core.me();
+        let is_mine = self.core.route(id).is_some_and(|route| {
+            route.replicas.len() > 1
+                && route.owner() == Some(me)
+                && route.present().any(|replica| replica == server)
+        });
+        let Some(resync) = self.membership.resyncs.get_mut(&server).filter(|_| is_mine) else {
+            return;
+        };
+        resync.regions += REGIONS_PER_EXTENT as u64;
+        resync.differing += if is_equal { 0 } else { REGIONS_PER_EXTENT as u64 };
+        let is_used = self.extents.get(&id).is_some_and(|extent| extent.reign.is_some());
+        if is_equal && !is_used {
+            equal.push(id);
+            return;
+        }
+        let has_promised = self.extents.get(&id).is_some_and(|extent| {
+            extent.reign.as_ref().is_some_and(|reign| reign.link(server).is_some()) && !extent.owes(server)
+        });
+        if !has_promised {
+            resync.open.insert(id);
+            self.extent_mut(id).resync_wanted = true;
+            self.core.wake(id);
+        }
+    }
+
+    /// Takes note of copies that were promised to be current, and goes on.
+    pub(crate) fn continue_resyncs(&mut self) -> bool {
+        let mut is_any = false;
+        while let Some((server, id)) = self.core.caught_up.pop_front() {
+            is_any = true;
+            if let Some(resync) = self.membership.resyncs.get_mut(&server) {
+                resync.open.remove(&id);
+            }
+            self.continue_resync(server);
+        }
+        is_any
+    }
+}

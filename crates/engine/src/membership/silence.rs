@@ -1,0 +1,225 @@
+//! Marking a silent server down.
+
+use crate::config::{
+    LINK_CUT_PATIENCE, MARK_AGAIN_AFTER, MARK_PATIENCE, PEER_SILENCE_MAX, PROBE_PATIENCE, REACHED_WITHIN,
+    SILENCE_MAX, START_PATIENCE,
+};
+use crate::core::TxnFor;
+use crate::engine::Engine;
+use crate::event::EngineEvent;
+use crate::owner::Phase;
+use evenkeel_meta::MemberState;
+use evenkeel_meta::change::mark_down;
+use evenkeel_peer::{Message, Probe, Probed};
+use evenkeel_types::{ServerId, Time};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Others are asked whether they reach a server.
+#[derive(Debug)]
+pub(super) struct Asking {
+    number: u64,
+    server: ServerId,
+    since: Time,
+    waiting: BTreeSet<ServerId>,
+    answers: BTreeMap<ServerId, bool>,
+}
+
+impl Engine {
+    /// A heartbeat that was sent at that time was answered.
+    pub(crate) fn note_answer(&mut self, from: ServerId, sent_at: Time) {
+        let answered = self.membership.answered.entry(from).or_insert(sent_at);
+        *answered = (*answered).max(sent_at);
+    }
+
+    /// The view has changed: notes new lives and new marks.
+    pub(crate) fn note_members(&mut self) {
+        let Some(view) = &self.core.view else {
+            return;
+        };
+        let now = self.core.now;
+        for (server, kept) in view.members() {
+            let life = kept.record.incarnation;
+            let seen = self.membership.seen.entry(server).or_insert((life, now));
+            if seen.0 != life {
+                *seen = (life, now);
+                self.membership.answered.remove(&server);
+            }
+        }
+    }
+
+    /// The view shows that a server went down.
+    pub(crate) fn note_mark(&mut self) {
+        self.membership.last_mark = Some(self.core.now);
+    }
+
+    /// Looks for servers that do not answer.
+    pub(crate) fn watch_silence(&mut self) {
+        let now = self.core.now;
+        self.membership.marking.take_if(|since| now.since(*since) >= MARK_PATIENCE);
+        if self.membership.marking.is_some() || !self.may_mark() {
+            self.membership.asking = None;
+            return;
+        }
+        let silent = self.longest_silent();
+        let is_decided = self
+            .membership
+            .asking
+            .as_ref()
+            .is_some_and(|asking| asking.waiting.is_empty() || now.since(asking.since) >= PROBE_PATIENCE);
+        match (silent, &self.membership.asking) {
+            (None, _) => self.membership.asking = None,
+            (Some((server, since)), Some(asking)) if asking.server == server => {
+                if is_decided {
+                    self.judge(server, now.since(since));
+                }
+            }
+            (Some((server, since)), _) => self.ask_about(server, now.since(since)),
+        }
+    }
+
+    /// Whether this server may mark others: it is up, or owns something for want of one that is.
+    fn may_mark(&self) -> bool {
+        let me = self.core.me();
+        let Some(own) = self.core.view.as_ref().and_then(|view| view.member(me)) else {
+            return false;
+        };
+        let reigns = || {
+            let mut reigns = self.extents.values().filter_map(|extent| extent.reign.as_ref());
+            reigns.any(|reign| reign.phase != Phase::Draining)
+        };
+        own.record.incarnation == self.core.config.incarnation
+            && match own.record.state {
+                MemberState::Up => true,
+                MemberState::Syncing => reigns(),
+                MemberState::Down => false,
+            }
+    }
+
+    /// The server that has been silent for longest, if that is too long, and since when.
+    fn longest_silent(&self) -> Option<(ServerId, Time)> {
+        let view = self.core.view.as_ref()?;
+        let now = self.core.now;
+        let others = view.members().filter(|(server, kept)| {
+            *server != self.core.me()
+                && kept.record.state != MemberState::Down
+                && kept.record.incarnation.0 > 0
+        });
+        let silent = others.filter_map(|(server, _)| {
+            let seen = self.membership.seen.get(&server).map_or(now, |(_, at)| *at);
+            let (since, patience) = match self.membership.answered.get(&server) {
+                Some(answered) => (*answered, SILENCE_MAX),
+                None => (seen.max(self.core.config.started), START_PATIENCE),
+            };
+            (now.since(since) >= patience).then_some((since, server))
+        });
+        let mut silent: Vec<(Time, ServerId)> = silent.collect();
+        silent.sort_unstable();
+        // A server that alone has what it holds is waited for.
+        silent
+            .into_iter()
+            .find(|(_, server)| view.has_shared_extents(*server))
+            .map(|(since, server)| (server, since))
+    }
+
+    /// The up servers beside this one and another.
+    fn others_up(&self, except: ServerId) -> Vec<ServerId> {
+        let me = self.core.me();
+        let members = self.core.view.iter().flat_map(|view| view.members());
+        members
+            .filter(|(server, kept)| *server != me && *server != except && kept.record.is_up())
+            .map(|(server, _)| server)
+            .collect()
+    }
+
+    fn ask_about(&mut self, server: ServerId, silence: Duration) {
+        self.membership.next_probe += 1;
+        let number = self.membership.next_probe;
+        let others = self.others_up(server);
+        let reached = others.into_iter().filter(|other| self.core.session(*other).is_some());
+        let waiting: BTreeSet<ServerId> = reached.collect();
+        for other in &waiting {
+            self.core.send(*other, Message::Probe(Probe { number, server }));
+        }
+        let asked = !waiting.is_empty();
+        let (since, answers) = (self.core.now, BTreeMap::new());
+        self.membership.asking = Some(Asking { number, server, since, waiting, answers });
+        if !asked {
+            self.judge(server, silence);
+        }
+    }
+
+    /// A peer asks whether this server reaches another one.
+    pub(crate) fn handle_probe(&mut self, from: ServerId, probe: Probe) {
+        let answered = self.membership.answered.get(&probe.server);
+        let reached = answered.is_some_and(|at| self.core.now.since(*at) <= REACHED_WITHIN);
+        let Probe { number, server } = probe;
+        self.core.send(from, Message::Probed(Probed { number, server, reached }));
+    }
+
+    /// A peer says whether it reaches the silent server.
+    pub(crate) fn handle_probed(&mut self, from: ServerId, probed: Probed) {
+        let Some(asking) = self.membership.asking.as_mut().filter(|asking| asking.number == probed.number)
+        else {
+            return;
+        };
+        if asking.waiting.remove(&from) {
+            asking.answers.insert(from, probed.reached);
+        }
+        if asking.waiting.is_empty() {
+            self.watch_silence();
+        }
+    }
+
+    /// All that can be known about a silent server is known: marks it down, or asks again later.
+    fn judge(&mut self, server: ServerId, silence: Duration) {
+        let Some(asking) = self.membership.asking.take() else {
+            return;
+        };
+        let reach = asking.answers.values().filter(|reached| **reached).count();
+        let answered = asking.answers.len();
+        let others = self.others_up(server);
+        let now = self.core.now;
+        let recently = self.membership.last_mark.is_some_and(|at| now.since(at) < MARK_AGAIN_AFTER);
+        let has_hint = self.core.view.as_ref().is_some_and(|view| view.live(server).is_some());
+        let all_up = others.len() + 2;
+        let agree = answered - reach + 1;
+        let is_alone = answered == 0 && !others.is_empty();
+        let marks = if recently && has_hint && all_up > 2 {
+            2 * agree > all_up
+        } else if is_alone {
+            // Others may be on the right side of a cut, and are to come first.
+            silence >= LINK_CUT_PATIENCE
+        } else if 2 * (answered - reach) >= answered {
+            true
+        } else {
+            // Only the link between the two is cut: the one with fewer links goes, or the higher number.
+            let (mine, theirs) = (answered, reach);
+            silence >= LINK_CUT_PATIENCE && (theirs < mine || theirs == mine && server > self.core.me())
+        };
+        if marks {
+            self.mark(server, silence);
+        }
+    }
+
+    fn mark(&mut self, server: ServerId, silence: Duration) {
+        let made = self.core.view.as_ref().map(|view| mark_down(view, self.core.actor(), server));
+        if let Some(Ok(txn)) = made {
+            self.membership.marking = Some(self.core.now);
+            self.core.event(EngineEvent::MarksDown { server, silence });
+            self.core.transact(TxnFor::MarkDown, txn);
+        }
+    }
+
+    /// The directory answered a mark.
+    pub(crate) fn handle_marked(&mut self, succeeded: bool) {
+        self.membership.marking = None;
+        self.core.counters.marked_down += u64::from(succeeded);
+    }
+
+    /// Whether an operation of the store has taken so long that others had better go on without this server.
+    pub(crate) fn is_store_stalled(&self) -> bool {
+        let oldest = self.core.pending.values().map(|(since, _)| *since).min();
+        oldest.is_some_and(|since| self.core.now.since(since) > PEER_SILENCE_MAX)
+    }
+}

@@ -1,0 +1,234 @@
+//! Several copies of each extent: what one server alone cannot lose.
+
+use super::world::World;
+use crate::EngineEvent;
+use evenkeel_meta::MemberState;
+use evenkeel_types::ServerId;
+use evenkeel_types::geometry::{BLOCK_BYTES, REGION_BYTES};
+
+const BLOCK: u32 = BLOCK_BYTES;
+
+fn state(world: &World, n: u32) -> MemberState {
+    world.view().member(ServerId(n)).unwrap().record.state
+}
+
+/// Copies of an extent with equal versions, as many as there are.
+fn copies(world: &World, index: u32, servers: &[u32]) -> Vec<u64> {
+    let extent = world.extent(index);
+    servers.iter().map(|n| world.servers[n].store.records[&extent].versions_hash()).collect()
+}
+
+fn assert_equal_copies(world: &World, index: u32, servers: &[u32]) {
+    let copies = copies(world, index, servers);
+    assert!(copies.iter().all(|copy| *copy == copies[0]), "copies of extent {index}: {copies:?}");
+}
+
+#[test]
+fn a_write_is_answered_when_all_replicas_have_it() {
+    let mut world = World::with_replicas(3, 3);
+    world.write_now(1, 0, BLOCK, 1);
+    for slow in [2, 3] {
+        world.hold_stores.insert(slow);
+        let write = world.write(1, 0, BLOCK, 2);
+        world.settle();
+        assert!(world.is_open(1, write), "server {slow} has not made it durable");
+        world.hold_stores.clear();
+        world.settle();
+        assert!(world.outcome(1, write).unwrap().is_ok());
+    }
+    assert_equal_copies(&world, 0, &[1, 2, 3]);
+    assert_eq!(world.byte_at(3, 0, BLOCK), 2);
+}
+
+#[test]
+fn another_replica_takes_over_from_a_dead_owner_and_has_everything() {
+    let mut world = World::with_replicas(3, 2);
+    for region in 0..8 {
+        world.write_now(1, region * u64::from(REGION_BYTES), BLOCK, region as u8 + 1);
+    }
+    world.crash(1);
+    let read = world.read(3, 0, BLOCK);
+    let write = world.write(3, u64::from(REGION_BYTES), BLOCK, 99);
+    world.pass_ms(4_500);
+    assert_eq!(world.read_byte(3, read), 1);
+    assert!(world.outcome(3, write).unwrap().is_ok());
+    assert_eq!(state(&world, 1), MemberState::Down);
+    assert_eq!(world.owner(0), 2);
+    for region in 2..8 {
+        assert_eq!(world.byte_at(3, region * u64::from(REGION_BYTES), BLOCK), region as u8 + 1);
+    }
+}
+
+#[test]
+fn a_returned_server_gets_the_regions_that_differ_and_no_others() {
+    let mut world = World::with_replicas(3, 2);
+    for region in 0..32 {
+        world.write_now(1, region * u64::from(REGION_BYTES), BLOCK, 1);
+    }
+    // An extent that nobody touches meanwhile.
+    let quiet = u64::from(evenkeel_types::geometry::EXTENT_BYTES);
+    world.write_now(1, quiet, BLOCK, 1);
+    world.crash(2);
+    world.pass_ms(4_000);
+    for region in [3, 17] {
+        world.write_now(1, region * u64::from(REGION_BYTES), BLOCK, 2);
+    }
+    let (sent, attached) = (world.sent("copy"), world.sent("attach"));
+    world.start(2);
+    world.pass_ms(2_000);
+    assert_eq!(world.sent("copy") - sent, 2);
+    assert!(world.sent("attach") > attached);
+    assert_eq!(state(&world, 2), MemberState::Up);
+    assert_equal_copies(&world, 0, &[1, 2]);
+    let compared = world.servers[&1].events.iter().find_map(|event| match event {
+        EngineEvent::Compared { regions, .. } => Some(*regions),
+        _ => None,
+    });
+    assert_eq!(compared, Some(128));
+    assert!(world.servers[&2].events.contains(&EngineEvent::Rejoined));
+    // It is as good as the other from now on.
+    world.crash(1);
+    let read = world.read(3, 17 * u64::from(REGION_BYTES), BLOCK);
+    world.pass_ms(4_500);
+    assert_eq!(world.read_byte(3, read), 2);
+}
+
+/// A is away, B takes a write alone and goes away: A comes back, and does not serve; only B has everything.
+#[test]
+fn the_last_one_up_owns_and_nobody_serves_before_it_is_back() {
+    let mut world = World::with_replicas(3, 2);
+    world.write_now(3, 0, BLOCK, 1);
+    world.crash(1);
+    world.pass_ms(4_000);
+    world.write_now(3, 0, BLOCK, 2);
+    world.crash(2);
+    world.pass_ms(4_000);
+    assert_eq!(state(&world, 2), MemberState::Down, "a server that holds nothing of it marks it too");
+    world.start(1);
+    let read = world.read(3, 0, BLOCK);
+    world.pass_ms(8_000);
+    assert!(world.is_open(3, read), "the copy that is there misses a write");
+    assert_eq!(state(&world, 1), MemberState::Syncing);
+    world.start(2);
+    world.pass_ms(4_000);
+    let again = world.read(3, 0, BLOCK);
+    world.pass_ms(100);
+    assert_eq!(world.read_byte(3, again), 2);
+    world.pass_ms(2_000);
+    assert_eq!((state(&world, 1), state(&world, 2)), (MemberState::Up, MemberState::Up));
+    assert_equal_copies(&world, 0, &[1, 2]);
+}
+
+/// A server that starts again before anybody noticed is as good as before: whatever was acknowledged is durable there.
+#[test]
+fn a_quick_restart_stays_up_and_gets_a_new_epoch() {
+    let mut world = World::with_replicas(2, 2);
+    world.write_now(1, 0, BLOCK, 1);
+    let before = world.view().route(world.extent(0)).unwrap().epoch;
+    world.crash(1);
+    world.start(1);
+    let read = world.read(2, 0, BLOCK);
+    world.pass_ms(3_000);
+    assert_eq!(world.read_byte(2, read), 1);
+    assert!(world.view().route(world.extent(0)).unwrap().epoch > before);
+    assert_eq!((state(&world, 1), state(&world, 2)), (MemberState::Up, MemberState::Up));
+    assert_eq!(world.owner(0), 1);
+}
+
+/// Cut off from everybody, the owner stops answering before the other replica begins.
+#[test]
+fn an_owner_that_is_cut_off_stops_before_another_one_starts() {
+    let mut world = World::with_replicas(3, 2);
+    world.write_now(1, 0, BLOCK, 1);
+    for (a, b) in [(1, 2), (2, 1), (1, 3), (3, 1)] {
+        world.hold_links.insert((a, b));
+    }
+    world.hold_views.insert(1);
+    let mut served_by = Vec::new();
+    for _ in 0..60 {
+        let (old, new) = (world.read(1, 0, BLOCK), world.read(3, 0, BLOCK));
+        world.pass_ms(100);
+        served_by.push((!world.is_open(1, old), !world.is_open(3, new)));
+    }
+    assert!(served_by[0].0, "the owner has its lease");
+    assert!(served_by.iter().any(|(_, new)| *new), "the other one serves at last");
+    assert!(served_by.iter().all(|both| *both != (true, true)), "never both: {served_by:?}");
+    let stale = world.write(1, 0, BLOCK, 66);
+    world.write_now(3, 0, BLOCK, 2);
+    world.hold_views.clear();
+    world.hold_links.clear();
+    world.settle();
+    for (a, b) in [(1, 2), (1, 3)] {
+        world.connect(a, b);
+    }
+    world.pass_ms(6_000);
+    assert!(!matches!(world.outcome(1, stale), Some(Ok(_))), "it was cut off when that was asked");
+    assert_eq!(world.byte_at(3, 0, BLOCK), 2);
+    assert_eq!(state(&world, 1), MemberState::Up, "it came back by itself");
+    assert_equal_copies(&world, 0, &[1, 2]);
+}
+
+/// The owner's disk hangs: its server goes on talking, and the others go on without it.
+#[test]
+fn an_owner_whose_store_hangs_is_replaced() {
+    let mut world = World::with_replicas(3, 2);
+    world.write_now(1, 0, BLOCK, 1);
+    world.hold_stores.insert(1);
+    let write = world.write(3, 0, BLOCK, 2);
+    world.pass_ms(8_000);
+    assert!(world.outcome(3, write).unwrap().is_ok());
+    assert_eq!(world.owner(0), 2);
+    assert_eq!(world.byte_at(3, 0, BLOCK), 2);
+}
+
+/// The move of one of two copies; the owner stays.
+#[test]
+fn a_replica_that_is_not_the_owner_moves() {
+    let mut world = World::with_replicas(3, 2);
+    world.write_now(1, 0, BLOCK, 1);
+    world.start_move_of(1, 0, 2, 3);
+    world.pass_ms(1_000);
+    let route = world.view().route(world.extent(0)).unwrap();
+    assert_eq!(route.replicas.to_vec(), [ServerId(1), ServerId(3)]);
+    world.write_now(2, 0, BLOCK, 2);
+    assert_equal_copies(&world, 0, &[1, 3]);
+    assert!(!world.holds(2, 0), "the copy that was replaced is given up");
+}
+
+/// A lost copy is rebuilt elsewhere by a move that replaces a server that is down.
+#[test]
+fn a_copy_at_a_dead_server_is_rebuilt_at_another() {
+    let mut world = World::with_replicas(3, 2);
+    world.write_now(1, 0, BLOCK, 1);
+    world.crash(2);
+    world.pass_ms(4_000);
+    world.write_now(1, 0, BLOCK, 2);
+    world.start_move_of(1, 0, 2, 3);
+    world.pass_ms(1_000);
+    let route = world.view().route(world.extent(0)).unwrap();
+    assert_eq!(route.replicas.to_vec(), [ServerId(1), ServerId(3)]);
+    world.crash(1);
+    let read = world.read(3, 0, BLOCK);
+    world.pass_ms(4_500);
+    assert_eq!(world.read_byte(3, read), 2);
+}
+
+/// A disk that is full at one copy refuses the write before any copy has it.
+#[test]
+fn a_write_without_space_at_one_copy_is_applied_at_none() {
+    let mut world = World::with_replicas(2, 2);
+    world.write_now(1, 0, BLOCK, 1);
+    world.servers.get_mut(&2).unwrap().store.no_space_to_reserve = true;
+    let far = 40 * u64::from(REGION_BYTES);
+    let write = world.write(1, far, BLOCK, 2);
+    world.pass_ms(100);
+    assert_eq!(world.error(1, write), Some(evenkeel_types::BlockError::NoSpace));
+    assert_equal_copies(&world, 0, &[1, 2]);
+    assert_eq!(world.byte_at(1, far, BLOCK), 0);
+    // What needs no new space goes on.
+    world.write_now(1, 0, BLOCK, 3);
+    world.servers.get_mut(&2).unwrap().store.no_space_to_reserve = false;
+    world.pass_ms(1_500);
+    world.write_now(1, far, BLOCK, 4);
+    assert_equal_copies(&world, 0, &[1, 2]);
+}

@@ -1,0 +1,72 @@
+//! Which servers hold copies of the same extents.
+
+use super::View;
+use crate::records::MemberState;
+use crate::route::Route;
+use evenkeel_types::geometry::EXTENTS_PER_RUN;
+use evenkeel_types::{ExtentId, ServerId};
+use std::collections::BTreeSet;
+
+/// What a server that was away needs of others before its copies are good.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Owners {
+    /// The owners of the extents of which it holds a replica, without itself.
+    pub present: BTreeSet<ServerId>,
+    /// Whether there is an extent among them that nobody can own now: its best copy is at a server that is down.
+    pub is_any_away: bool,
+}
+
+impl View {
+    /// Whether copies of a server's extents are elsewhere too. Where there are none, nobody can go on without it.
+    #[must_use]
+    pub fn has_shared_extents(&self, server: ServerId) -> bool {
+        self.volumes.iter().any(|(volume, state)| {
+            let record = &state.kept.record;
+            record.replicas > 1
+                && (record.place.servers().iter().any(|placed| placed.server == server)
+                    || self.entries(*volume).any(|(_, kept)| kept.record.replicas.contains(&server)))
+        })
+    }
+
+    /// Whose promise a server needs that its copies are as good as theirs. Looks at each run and at each route entry.
+    #[must_use]
+    pub fn owners_for(&self, server: ServerId) -> Owners {
+        let mut owners = Owners::default();
+        for (volume, state) in &self.volumes {
+            let record = &state.kept.record;
+            if record.replicas < 2 {
+                continue;
+            }
+            let entries = self.entries(*volume).map(|(index, _)| index);
+            let runs = (0..record.runs()).filter_map(|run| {
+                // An extent of the run that has no entry of its own stands for all of them.
+                let first = run * EXTENTS_PER_RUN;
+                let extents = first..(first + EXTENTS_PER_RUN).min(record.extents());
+                extents
+                    .into_iter()
+                    .find(|index| self.entry(ExtentId { volume: *volume, index: *index }).is_none())
+            });
+            for index in entries.chain(runs) {
+                if let Some(route) = self.route(ExtentId { volume: *volume, index }) {
+                    owners.add(self, server, &route);
+                }
+            }
+        }
+        owners
+    }
+}
+
+impl Owners {
+    fn add(&mut self, view: &View, server: ServerId, route: &Route) {
+        if !route.replicas.contains(&server) || route.replicas.len() < 2 || route.owner() == Some(server) {
+            return;
+        }
+        let is_there = |owner| view.member(owner).is_some_and(|kept| kept.record.state != MemberState::Down);
+        match route.owner().filter(|owner| is_there(*owner)) {
+            Some(owner) => {
+                self.present.insert(owner);
+            }
+            None => self.is_any_away = true,
+        }
+    }
+}
