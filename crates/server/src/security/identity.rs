@@ -29,6 +29,19 @@ pub(crate) struct Identity {
     pub(crate) authorities: Vec<CertificateDer<'static>>,
 }
 
+impl Clone for Identity {
+    fn clone(&self) -> Self {
+        Self {
+            group: self.group.clone(),
+            server: self.server.clone(),
+            fingerprint: self.fingerprint,
+            certificate: self.certificate.clone(),
+            key: self.key.clone_key(),
+            authorities: self.authorities.clone(),
+        }
+    }
+}
+
 impl Identity {
     /// The identity of a server whose process has this folder of secrets. Where the authority's key is, a server
     /// without a certificate gets one; elsewhere it has to join first.

@@ -199,7 +199,7 @@ async fn serve(launch: &mut Launch, opened: Opened) -> Result<End, ServeError> {
         incarnation: actor.incarnation,
         program: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let security = match launch.identity {
+    let security = match launch.identity.clone() {
         Some(identity) => {
             let desk = Arc::new(JoinDesk {
                 group: launch.config.group.clone(),
