@@ -11,17 +11,20 @@ use ureq::Agent;
 pub struct Api {
     agent: Agent,
     base: String,
+    /// The header that shows the token; empty without one.
+    authorization: String,
 }
 
 impl Api {
-    /// Of the API at a port of loopback.
+    /// Of the API at a port of loopback, which is shown a token.
     #[must_use]
-    pub fn new(port: u16) -> Self {
+    pub fn new(port: u16, token: Option<&str>) -> Self {
+        let authorization = token.map_or_else(String::new, |token| format!("Bearer {token}"));
         let config = Agent::config_builder()
             .timeout_global(Some(Duration::from_secs(30)))
             .http_status_as_error(false)
             .proxy(None);
-        Self { agent: config.build().into(), base: format!("http://127.0.0.1:{port}") }
+        Self { agent: config.build().into(), base: format!("http://127.0.0.1:{port}"), authorization }
     }
 
     /// `GET path`.
@@ -29,7 +32,8 @@ impl Api {
     /// # Errors
     /// One line: what the API says, or that it does not answer.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
-        answer(self.agent.get(format!("{}{path}", self.base)).call())
+        let request = self.agent.get(format!("{}{path}", self.base));
+        answer(request.header("authorization", &self.authorization).call())
     }
 
     /// `POST path`.
@@ -39,6 +43,7 @@ impl Api {
     pub fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, String> {
         let body = serde_json::to_vec(body).map_err(|e| e.to_string())?;
         let request = self.agent.post(format!("{}{path}", self.base));
+        let request = request.header("authorization", &self.authorization);
         answer(request.header("content-type", "application/json").send(&body))
     }
 
@@ -49,6 +54,7 @@ impl Api {
     pub fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, String> {
         let body = serde_json::to_vec(body).map_err(|e| e.to_string())?;
         let request = self.agent.put(format!("{}{path}", self.base));
+        let request = request.header("authorization", &self.authorization);
         answer(request.header("content-type", "application/json").send(&body))
     }
 

@@ -4,6 +4,7 @@ use crate::api::Api;
 use crate::ports::free_ports;
 use crate::program::{Ran, run_within};
 use crate::relay::PeerRelays;
+use crate::tamper::Tamper;
 use rustix::process::{Pid, Signal};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -24,8 +25,23 @@ pub struct GroupOptions {
     pub stores: Vec<PathBuf>,
     /// Whether the servers reach each other through relays that count what passes.
     pub relays: bool,
+    /// Whether the servers reach each other through relays that flip bits when they are told to.
+    pub tampered: bool,
+    /// Whether the group has an authority and a token of its API.
+    pub secrets: Secrets,
     /// What each server can do, as lines of `[server.capacity]`; absent: measured.
     pub capacity: Option<String>,
+}
+
+/// Where a group's secrets come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Secrets {
+    /// It has none.
+    None,
+    /// `evenkeel group init` makes them.
+    Made,
+    /// They are in its data folder already.
+    There,
 }
 
 impl GroupOptions {
@@ -39,6 +55,8 @@ impl GroupOptions {
             data: None,
             stores: Vec::new(),
             relays: false,
+            tampered: false,
+            secrets: Secrets::None,
             capacity: None,
         }
     }
@@ -78,6 +96,27 @@ impl GroupOptions {
         self
     }
 
+    /// The same with relays that flip bits; see [`Tamper`].
+    #[must_use]
+    pub const fn tampered(mut self) -> Self {
+        self.tampered = true;
+        self
+    }
+
+    /// The same with an authority and a token of the API.
+    #[must_use]
+    pub const fn secured(mut self) -> Self {
+        self.secrets = Secrets::Made;
+        self
+    }
+
+    /// The same with what is in the data folder already.
+    #[must_use]
+    pub const fn with_secrets(mut self) -> Self {
+        self.secrets = Secrets::There;
+        self
+    }
+
     /// The same with another flag.
     #[must_use]
     pub fn flag(mut self, flag: &str) -> Self {
@@ -95,6 +134,7 @@ pub struct Group {
     api: u16,
     child: Option<Child>,
     relays: Option<PeerRelays>,
+    tamper: Option<Tamper>,
     /// Bytes of the log that earlier starts wrote.
     logged_before: usize,
 }
@@ -120,18 +160,31 @@ impl Group {
     pub fn prepare(options: GroupOptions) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let servers = options.servers;
-        let ports = free_ports(servers * 2 + 1 + if options.relays { servers } else { 0 });
+        let ports =
+            free_ports(servers * 2 + 1 + if options.relays || options.tampered { servers } else { 0 });
         let (peer, api) = (ports + servers, ports + 2 * servers);
-        Self {
+        let group = Self {
             portal: ports,
             peer,
             api,
             relays: options.relays.then(|| PeerRelays::start(api + 1, peer, servers)),
+            tamper: options.tampered.then(|| Tamper::start(api + 1, peer, servers)),
             options,
             folder,
             child: None,
             logged_before: 0,
+        };
+        if group.options.secrets == Secrets::Made {
+            let data = group.data();
+            let args = ["group", "init", "--data", data.to_str().expect("a readable path")];
+            let _ = run_within(
+                Duration::from_secs(60),
+                Self::program().to_str().expect("a readable path"),
+                &args,
+            )
+            .ok();
         }
+        group
     }
 
     /// The program under test.
@@ -217,13 +270,30 @@ impl Group {
 
     fn more_flags(&self) -> impl Iterator<Item = String> {
         let relays = self.relays.iter().flat_map(|relays| ["--advertise-peer".to_owned(), relays.first()]);
-        relays.chain(self.options.flags.iter().cloned())
+        let tamper = self.tamper.iter().flat_map(|tamper| ["--advertise-peer".to_owned(), tamper.first()]);
+        relays.chain(tamper).chain(self.options.flags.iter().cloned())
     }
 
     /// A client of the group's API.
     #[must_use]
     pub fn api(&self) -> Api {
-        Api::new(self.api)
+        let token = self.token_file().map(|path| std::fs::read_to_string(path).expect("the token"));
+        Api::new(self.api, token.as_deref().map(str::trim))
+    }
+
+    /// The file with the token of the API, if it has one.
+    #[must_use]
+    pub fn token_file(&self) -> Option<PathBuf> {
+        (self.options.secrets != Secrets::None).then(|| self.data().join("tls/api-token"))
+    }
+
+    /// The relays that flip bits.
+    ///
+    /// # Panics
+    /// If the group was started without them.
+    #[must_use]
+    pub fn tamper(&self) -> &Tamper {
+        self.tamper.as_ref().expect("the group was started with relays")
     }
 
     /// What passes between the servers.
@@ -262,9 +332,18 @@ impl Group {
         assert_eq!(ran.code, 0, "{}\nlog:\n{}", ran.stderr, self.log());
     }
 
-    /// Runs an admin command against the group.
+    /// Runs an admin command against the group, with the token of its API if it has one.
     #[must_use]
     pub fn evenkeel(&self, args: &[&str]) -> Ran {
+        let Some(file) = self.token_file() else { return self.evenkeel_with(args) };
+        let file = file.to_str().expect("a readable path").to_owned();
+        let args: Vec<&str> = ["--token-file", &file].into_iter().chain(args.iter().copied()).collect();
+        self.evenkeel_with(&args)
+    }
+
+    /// Runs an admin command against the group, with nothing but these arguments.
+    #[must_use]
+    pub fn evenkeel_with(&self, args: &[&str]) -> Ran {
         let api = format!("http://127.0.0.1:{}", self.api);
         let program = Self::program();
         let args: Vec<&str> = ["--api", &api].into_iter().chain(args.iter().copied()).collect();

@@ -579,6 +579,24 @@ mod tests {
     }
 
     #[test]
+    fn with_a_token_the_api_and_with_an_authority_the_peer_ports_may_be_anywhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().display().to_string();
+        let text = FILE.replace("/srv/evenkeel", &data).replace("127.0.0.1:7260", "10.0.0.11:7260");
+        let text = format!("api = \"0.0.0.0:8260\"\n{text}");
+        assert!(load(&text).unwrap_err().contains("there is no token"));
+        let named = format!("api_token = \"/etc/token\"\n{text}");
+        assert!(load(&named).unwrap_err().contains("there are no certificates"));
+        let _ = crate::found(folder.path(), "lab").unwrap();
+        let config = load(&text).unwrap();
+        assert_eq!(config.api_token_path(), Some(folder.path().join("tls/api-token")));
+        assert_eq!(load(&named).unwrap().api_token_path(), Some("/etc/token".into()));
+        assert_eq!(config.peer.data, PeerData::Encrypted);
+        let plain = load(&format!("peer.data = \"plain\"\n{text}")).unwrap();
+        assert_eq!(plain.peer.data, PeerData::Plain);
+    }
+
+    #[test]
     fn wrong_values_are_named() {
         for (from, to, word) in [
             ("\"s1\"", "\"S 1\"", "'S 1'"),

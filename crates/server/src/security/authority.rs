@@ -6,6 +6,7 @@
 use super::certificate::{self, Fingerprint};
 use super::files;
 use crate::error::{ServeError, error};
+use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ParsedPublicKey};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -15,6 +16,8 @@ use rcgen::{
 use rustls::RootCertStore;
 use std::path::{Path, PathBuf};
 
+/// Bytes of the hash of its key in the authority's name.
+const NAME_BYTES: usize = 8;
 /// Bytes of a serial number: random, as two certificates may be for one key.
 const SERIAL_BYTES: usize = 16;
 
@@ -81,9 +84,12 @@ fn params(common_name: &str) -> Result<CertificateParams, ServeError> {
     Ok(params)
 }
 
-/// What the authority's own certificate says; its name is what ties those that it signs to it.
-fn own_params(group: &str) -> Result<CertificateParams, ServeError> {
-    let mut params = params(&format!("authority of the Evenkeel group {group}"))?;
+/// What the authority's own certificate says. Its name is what ties those that it signs to it, so no two authorities have
+/// the same.
+fn own_params(group: &str, key: &KeyPair) -> Result<CertificateParams, ServeError> {
+    let hash = digest(&SHA256, key.der_bytes());
+    let number: String = hash.as_ref()[..NAME_BYTES].iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut params = params(&format!("Evenkeel group {group}, authority {number}"))?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     Ok(params)
@@ -104,7 +110,7 @@ impl Authority {
             }
         }
         let key = KeyPair::generate().map_err(wrong)?;
-        let certificate = own_params(group)?.self_signed(&key).map_err(wrong)?;
+        let certificate = own_params(group, &key)?.self_signed(&key).map_err(wrong)?;
         // The certificate is what makes it the group's: it comes last.
         files::write_secret(&key_path(folder), &key.serialize_pem())?;
         files::write_public(&certificate_path(folder), &certificate.pem())
@@ -122,7 +128,7 @@ impl Authority {
         let pem = files::read_secret(&path)?;
         let key = KeyPair::from_pem(&pem).map_err(|e| error(format!("'{}': no key: {e}", path.display())))?;
         let roots = certificate::roots(&certificate::load(&certificate_path(folder))?)?;
-        let issuer = Issuer::new(own_params(group)?, key);
+        let issuer = Issuer::new(own_params(group, &key)?, key);
         Ok(Some(Self { group: group.to_owned(), issuer, roots }))
     }
 

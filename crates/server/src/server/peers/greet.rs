@@ -81,9 +81,7 @@ impl From<HandshakeError> for Refusal {
                 "a bad certificate",
                 format!("the other side shows a bad certificate: {why:?}"),
             ),
-            Error::AlertReceived(alert) => {
-                Self::new("refused by the other side", format!("refused by the other side: {alert:?}"))
-            }
+            Error::AlertReceived(alert) => not_accepted(alert),
             Error::InvalidMessage(_) => {
                 Self::alarming("no TLS", "the other side does not speak TLS: it shows no certificate")
             }
@@ -242,11 +240,16 @@ async fn receive_hello(wire: &mut Wire, decoder: &mut Decoder) -> Result<Hello, 
 /// What TLS says after the handshake: that the other side did not like what it was shown.
 fn told_by_tls(wire: &Wire, e: io::Error) -> Refusal {
     match (wire.tls(), e.kind()) {
-        (Some(_), io::ErrorKind::InvalidData) => {
-            Refusal::new("refused by the other side", format!("refused by the other side: {e}"))
-        }
+        (Some(_), io::ErrorKind::InvalidData) => not_accepted(e.to_string().as_str()),
         _ => e.into(),
     }
+}
+
+fn not_accepted(why: &(impl std::fmt::Debug + ?Sized)) -> Refusal {
+    Refusal::alarming(
+        "not accepted",
+        format!("the other side does not accept this server's certificate: {why:?}"),
+    )
 }
 
 /// The other side has refused this one.

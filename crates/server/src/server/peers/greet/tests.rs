@@ -313,3 +313,41 @@ async fn a_server_whose_own_certificate_is_revoked_cannot_go_on() {
     let why = certificates_changed(&scene.core).unwrap_err();
     assert!(why.contains("was revoked"), "{why}");
 }
+
+#[tokio::test]
+async fn a_peer_that_speaks_another_version_is_refused_and_both_sides_say_why() {
+    for data in [PeerData::Encrypted, PeerData::Plain] {
+        let scene = Scene::new(data);
+        let shown = tls(scene.authority.path(), GROUP, "s2", data);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dialling = async {
+            let (mut far, shaken) = dial(listener.local_addr().unwrap(), &shown.dialling).await;
+            assert!(shaken.is_ok());
+            let local = peer_2();
+            let me = Peer { server: local.server, incarnation: local.incarnation };
+            let pieces = Encoder::new(me, local.group_hash()).encode(&Message::Hello(local.hello(None)));
+            let mut bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+            bytes[4] = 9;
+            far.write_all(&bytes).await.unwrap();
+            far
+        };
+        let accepting = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut near = wire(&scene.core, stream, None).unwrap();
+            let mut decoder = Decoder::greeting();
+            let refusal = greet(&scene.core, &mut near, &mut decoder, None).await.err();
+            (refusal.expect("it is refused"), near)
+        };
+        let (mut far, (refusal, near)) = tokio::join!(dialling, accepting);
+        assert_eq!(refusal.kind, "another wire version");
+        assert!(
+            refusal.line.contains("version 9") && refusal.line.contains("run one version"),
+            "{}",
+            refusal.line
+        );
+        // What the server says is of its own version, by which the other side sees the same.
+        let mut decoder = Decoder::greeting();
+        assert_eq!(receive_hello(&mut far, &mut decoder).await.unwrap().server, ServerId(1));
+        drop(near);
+    }
+}
