@@ -203,9 +203,11 @@ fn a_revoked_server_stops_its_peers_let_go_of_it_and_go_on() {
     }
     let _ = run("iscsi-inq", &[&group.url(1, &iqn)]).ok();
     let warnings = warnings(&group);
-    assert_eq!(count(&warnings, &["gave up the connection with s3", "revoked"]), 2, "{warnings:#?}");
     assert_eq!(count(&warnings, &["ERROR", "server 's3' stops", "was revoked"]), 1, "{warnings:#?}");
     assert_eq!(count(&warnings, &["api: the certificate"]), 1, "{warnings:#?}");
+    // A peer that hears of it later than s3 finds the connection closed.
+    let let_go = count(&warnings, &["gave up the connection with s3", "revoked"]);
+    assert!(let_go <= 2 && warnings.len() == 2 + let_go, "{warnings:#?}");
 }
 
 #[test]

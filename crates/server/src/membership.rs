@@ -103,6 +103,9 @@ pub(crate) fn redeem(
 }
 
 /// Records a server's certificate, if it is not on record.
+///
+/// # Errors
+/// One line: it was revoked.
 pub(crate) fn record_certificate(
     directory: &dyn Directory,
     keys: &Keyspace,
@@ -111,6 +114,12 @@ pub(crate) fn record_certificate(
     now_unix_ms: u64,
 ) -> Result<(), ServeError> {
     settle(directory, keys, |view| {
+        if view.certificate(certificate).is_some_and(|kept| kept.record.revoked_unix_ms.is_some()) {
+            return Err(error(format!(
+                "server '{server}': its certificate {certificate} was revoked; 'evenkeel group token {server}' on another \
+                 machine and 'evenkeel server join' here get another one"
+            )));
+        }
         Ok(((), change::record_certificate(view, certificate, server, now_unix_ms)))
     })
 }

@@ -1,7 +1,7 @@
 //! Opening a server's store and entering its start in the directory.
 
 use super::Launch;
-use crate::config::{CapacityConfig, STORE_BYTES_MIN};
+use crate::config::{CapacityConfig, STORE_BYTES_MIN, ServeConfig, ServerConfig};
 use crate::disk::{DiskFile, DiskFileOptions, first_trace, sync_folder};
 use crate::entropy::random_u64;
 use crate::error::{ServeError, error};
@@ -175,7 +175,7 @@ fn register(launch: &Launch, file: &DiskFile) -> Result<ServerId, ServeError> {
         name: server.name.clone(),
         portals: vec![server.portal.to_string()],
         peer: server.peer_address().to_string(),
-        api: Some(format!("http://{}", launch.config.api)),
+        api: Some(api_url(&launch.config, server)),
         domain: server.domain.clone().unwrap_or_else(machine_name),
         capacity: ServerCapacity {
             bytes: file.len(),
@@ -187,6 +187,16 @@ fn register(launch: &Launch, file: &DiskFile) -> Result<ServerId, ServeError> {
         store_id: launch.mark,
     };
     membership::register(&*launch.directory, &launch.keys, &record)
+}
+
+/// Where the other processes find this one's API: where it listens, and if that is everywhere, where the server's peers
+/// connect.
+fn api_url(config: &ServeConfig, server: &ServerConfig) -> String {
+    let mut api = config.api;
+    if api.ip().is_unspecified() {
+        api.set_ip(server.peer_address().ip());
+    }
+    format!("http://{api}")
 }
 
 /// The name of this machine: servers on it fail together.
