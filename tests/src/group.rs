@@ -361,6 +361,14 @@ impl Group {
         made.json()["iqn"].as_str().expect("an iqn").to_owned()
     }
 
+    /// Creates a volume with so many copies at servers that may all be on this machine; gives its target name.
+    pub fn create_replicated(&self, name: &str, size: &str, replicas: u8) -> String {
+        let replicas = replicas.to_string();
+        let how = ["--replicas", &replicas, "--same-host", "--allow", "any", "-o", "json"];
+        let made = self.evenkeel(&[&["volume", "create", name, "--size", size][..], &how].concat()).ok();
+        made.json()["iqn"].as_str().expect("an iqn").to_owned()
+    }
+
     /// How many servers it has.
     #[must_use]
     pub fn servers(&self) -> usize {

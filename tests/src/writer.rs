@@ -6,7 +6,7 @@ use crate::session::{Ended, Session};
 use evenkeel_iscsi::initiator::RequestId;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Blocks of one request at most.
 const REQUEST_BLOCKS_MAX: u64 = 6;
@@ -39,6 +39,8 @@ pub struct Tally {
     pub lost: u64,
     /// Writes whose outcome was unknown when their session was lost.
     pub unknown: u64,
+    /// The longest that one request took until its answer.
+    pub longest: Duration,
     /// The first thing that was wrong.
     pub wrong: Option<String>,
 }
@@ -61,6 +63,7 @@ struct Flight {
     count: usize,
     /// The number of a write.
     write: Option<u64>,
+    since: Instant,
 }
 
 impl Writer {
@@ -146,15 +149,20 @@ impl Writer {
             return None;
         }
         let offset = (self.blocks.first() + at as u64) * BLOCK as u64;
+        let since = Instant::now();
         if self.random(3) == 0 {
-            return Some((session.read(offset, (count * BLOCK) as u32), Flight { at, count, write: None }));
+            return Some((
+                session.read(offset, (count * BLOCK) as u32),
+                Flight { at, count, write: None, since },
+            ));
         }
         let (write, data) = self.blocks.begin_write(at, count);
-        Some((session.write(offset, data), Flight { at, count, write: Some(write) }))
+        Some((session.write(offset, data), Flight { at, count, write: Some(write), since }))
     }
 
     fn ended(&mut self, flight: Flight, ended: Ended) {
-        let Flight { at, count, write } = flight;
+        let Flight { at, count, write, since } = flight;
+        self.tally.longest = self.tally.longest.max(since.elapsed());
         match (ended, write) {
             (Ended::Good(_), Some(write)) => {
                 self.tally.writes += 1;
