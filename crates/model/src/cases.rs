@@ -36,6 +36,8 @@ const SLOW_UP: Bound = Bound { name: "slow-up", marks: 2, slow_up: true, ..NARRO
 /// One write after the other, beside a fault.
 const LATER_WRITE: Bound =
     Bound { name: "later-write", writes: 2, crashes: 1, marks: 1, expiries: 1, ..NARROW };
+/// The same, and the owner may lose a write that it did not answer.
+const LOST_WRITE: Bound = Bound { name: "lost-write", own_loss: true, ..LATER_WRITE };
 /// A gateway repeats what was not answered.
 const RETRY: Bound = Bound { name: "retry", retries: true, ..LATER_WRITE };
 /// Two writes in flight at once to one region.
@@ -90,46 +92,71 @@ pub const QUICK: &[Held] = &[
     held(SWITCH_AND_WRITES),
 ];
 
-/// Bounds that take minutes, or are not searched whole at all.
+/// Bounds that are searched whole in minutes.
 pub const DEEP: &[Held] = &[
-    held(REBUILD),
-    held(Bound { name: "deep-fault", writes: 2, own_loss: true, lost_answers: true, marks: 2, ..FAULT }),
-    held(Bound { name: "deep-crashes", crashes: 2, marks: 2, slow_up: true, ..CRASH }),
-    healing(Bound { name: "deep-writes", writes: 3, marks: 1, one_region: false, ..TWO_WRITES }),
-    held(Bound { name: "deep-retry", writes: 3, in_flight: 2, own_loss: true, ..RETRY }),
-    held(Bound { name: "deep-move", crashes: 1, marks: 1, own_loss: true, frees: true, moves: 2, ..MOVE }),
-    held(Bound { name: "deep-forget", marks: 1, moves: 2, crashes: 1, warm: false, ..MOVE_AND_FORGET }),
-    healing(Bound { name: "deep-rebuild", marks: 2, crashes: 1, own_loss: true, expiries: 1, ..REBUILD }),
-    healing(Bound {
-        name: "deep-switch",
-        switches: 2,
-        crashes: 1,
-        own_loss: true,
-        expiries: 1,
-        marks: 2,
-        ..SWITCH
-    }),
-    held(Bound {
-        name: "deep-all",
+    held(Bound { name: "two-crashes", crashes: 2, expiries: 1, slow_up: true, ..CRASH }),
+    held(Bound { name: "marks-and-crash", crashes: 1, own_loss: true, ..MARKS }),
+    held(Bound { name: "two-writes-and-mark", marks: 1, servers: 3, lost_answers: true, ..TWO_WRITES }),
+    held(Bound { name: "retries", own_loss: true, in_flight: 2, ..RETRY }),
+    held(Bound { name: "move-and-crash", crashes: 1, own_loss: true, ..MOVE }),
+    held(MOVE_AND_MARK),
+    held(MOVE_AND_FREE),
+    held(MOVE_AND_FORGET),
+    held(MOVE_AND_SWITCH),
+    healing(REBUILD),
+    held(Bound { name: "switch-and-crash", crashes: 1, own_loss: true, expiries: 1, ..SWITCH }),
+    held(Bound { name: "three-replicas", replicas: 3, marks: 1, expiries: 1, ..NARROW }),
+];
+
+/// Bounds for random walks: too wide to be searched whole.
+pub const WIDE: &[Bound] = &[
+    Bound {
+        name: "wide-faults",
+        crashes: 3,
+        marks: 4,
+        writes: 3,
         in_flight: 2,
-        writes: 2,
-        crashes: 1,
+        lost_answers: true,
+        ..WIDE_QUIET
+    },
+    Bound {
+        name: "wide-retries",
+        crashes: 2,
         marks: 2,
+        writes: 3,
+        in_flight: 2,
+        retries: true,
+        ..WIDE_QUIET
+    },
+    Bound { name: "wide-moves", crashes: 1, marks: 2, moves: 3, frees: true, forgets: true, ..WIDE_QUIET },
+    Bound { name: "wide-rebuilds", crashes: 1, marks: 3, moves: 2, warm: true, one_down: true, ..WIDE_QUIET },
+    Bound { name: "wide-switches", crashes: 2, marks: 2, switches: 3, writes: 3, in_flight: 2, ..WIDE_QUIET },
+    Bound {
+        name: "wide-all",
+        crashes: 2,
+        marks: 2,
+        moves: 2,
+        switches: 2,
+        in_flight: 2,
         frees: true,
         forgets: true,
-        ..MOVE_AND_SWITCH
-    }),
-    held(Bound {
-        name: "three-replicas",
+        warm: true,
+        ..WIDE_QUIET
+    },
+    Bound { name: "wide-three", replicas: 3, crashes: 2, marks: 3, switches: 2, in_flight: 2, ..WIDE_QUIET },
+    Bound {
+        name: "wide-four",
+        servers: 4,
         replicas: 3,
         crashes: 1,
         marks: 2,
-        expiries: 1,
+        moves: 2,
+        warm: true,
         switches: 1,
-        ..NARROW
-    }),
-    held(Bound { name: "three-of-four", servers: 4, replicas: 3, crashes: 1, marks: 2, ..MOVE }),
+        ..WIDE_QUIET
+    },
 ];
+const WIDE_QUIET: Bound = Bound { writes: 2, own_loss: true, expiries: 3, slow_up: true, ..Bound::QUIET };
 
 /// How a rule is shown to be needed.
 #[derive(Clone, Copy, Debug)]
@@ -152,7 +179,7 @@ impl Case {
             Rule::EpochOfAllKeys => (MARKS, ReadsAreCurrent),
             Rule::LastUp => (MARKS, InSyncHasAcknowledged),
             Rule::LeftOnLeavingUp => (MORE_MARKS, InSyncHasAcknowledged),
-            Rule::RecordAtStart => (LATER_WRITE, EqualVersionsEqualContent),
+            Rule::RecordAtStart => (LOST_WRITE, EqualVersionsEqualContent),
             Rule::DurableAnswers => (FAULT, InSyncHasAcknowledged),
             Rule::GuardWaited | Rule::GuardSurvivesStart | Rule::LeaseShorterThanGuard => (FAULT, OneOwner),
             Rule::EqualBeforeServing | Rule::ReadWaits => (FAULT, ReadsAreCurrent),
@@ -176,7 +203,7 @@ impl Case {
             Rule::TargetAcknowledges | Rule::ReplacedStaysRequired => (MOVE, InSyncHasAcknowledged),
             Rule::TargetLease => (MOVE, OneOwner),
             Rule::SwitchComparesEntry => (MOVE_AND_SWITCH, InSyncHasAcknowledged),
-            Rule::RetryIsFound => (RETRY, AppliedOnce),
+            Rule::RetryIsFound | Rule::IdentitiesTravel => (RETRY, AppliedOnce),
         };
         Self { bound, property }
     }

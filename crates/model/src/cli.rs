@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::cases::{Case, DEEP, Held, QUICK};
+use crate::cases::{Case, DEEP, Held, QUICK, WIDE};
 use crate::rule::{Rule, Rules};
 use crate::search::{Limits, Outcome, Verdict, search};
 use crate::soak::soak;
@@ -27,7 +27,7 @@ Without arguments: searches the quick bounds with all rules, and the case of eac
   --heals         also ask of every state whether there is a way back to a group that serves
   --seconds N     stop after that time
   --memory MIB    stop when the states seen take so much (4096)
-  --soak SECONDS  deep searches and random walks in turn, for that long
+  --soak SECONDS  searches of the deep bounds and random walks in the wide ones, for that long
   --seed N        the number of the first random walk (1)
 
 Exit code 0: everything holds, and what a left-out rule was to break was found; 1: not so; 2: usage.";
@@ -102,7 +102,8 @@ fn rule(name: &str) -> Result<Rule, String> {
 }
 
 fn bound(name: &str) -> Result<Bound, String> {
-    let known = QUICK.iter().chain(DEEP).map(|held| held.bound).chain([Bound::QUIET]);
+    let known =
+        QUICK.iter().chain(DEEP).map(|held| held.bound).chain(WIDE.iter().copied()).chain([Bound::QUIET]);
     let mut known = known.chain(Rule::ALL.iter().map(|rule| Case::of(*rule).bound));
     known.find(|bound| bound.name == name).ok_or(format!("{name}: no bound has that name; --list names them"))
 }
@@ -146,7 +147,9 @@ fn list() {
         say(&format_args!("      without it (bound {}): {property}", bound.name));
     }
     let names = |held: &[Held]| held.iter().map(|held| held.bound.name).collect::<Vec<_>>().join(", ");
+    let wide: Vec<&str> = WIDE.iter().map(|bound| bound.name).collect();
     say(&format_args!("\nquick bounds: {}\ndeep bounds: {}", names(QUICK), names(DEEP)));
+    say(&format_args!("wide bounds: {}", wide.join(", ")));
 }
 
 /// Searches one bound, with all rules or without one. Whether it came out as it should.

@@ -86,6 +86,8 @@ impl Display for History {
 }
 
 impl Writes {
+    pub(crate) const NONE: Self = Self(0);
+
     pub(crate) const fn contains(self, write: u8) -> bool {
         self.0 >> write & 1 == 1
     }
@@ -93,6 +95,11 @@ impl Writes {
     #[must_use]
     pub(crate) const fn with(self, write: u8) -> Self {
         Self(self.0 | 1 << write)
+    }
+
+    #[must_use]
+    pub(crate) const fn minus(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     pub(crate) const fn is_subset_of(self, other: Self) -> bool {

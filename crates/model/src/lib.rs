@@ -37,7 +37,7 @@ mod timeline;
 mod walk;
 
 pub use bound::Bound;
-pub use cases::{Case, DEEP, Held, QUICK};
+pub use cases::{Case, DEEP, Held, QUICK, WIDE};
 pub use check::Property;
 pub use cli::command;
 pub use coverage::Coverage;

@@ -48,6 +48,25 @@ pub(crate) enum Message {
     Switch { proposal: Proposal, to: ServerId, replicas: [Option<ServerId>; 3] },
 }
 
+impl Message {
+    /// The server that it goes to; none for the directory.
+    pub(crate) fn receiver(&self) -> Option<ServerId> {
+        match self {
+            Self::Write { route, .. } | Self::Copy { route, .. } => Some(route.to),
+            Self::Up { .. } | Self::Propose { .. } | Self::Switch { .. } => None,
+        }
+    }
+
+    /// The server that sent it.
+    pub(crate) fn sender(&self) -> ServerId {
+        match self {
+            Self::Write { route, .. } | Self::Copy { route, .. } => route.from,
+            Self::Up { server, .. } => *server,
+            Self::Propose { proposal, .. } | Self::Switch { proposal, .. } => proposal.by,
+        }
+    }
+}
+
 /// The messages, in an order of their own, so that equal sets are equal.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub(crate) struct Network {

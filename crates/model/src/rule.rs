@@ -107,6 +107,8 @@ rules! {
         "An owner switch compares the route entry that it rewrites.";
     RetryIsFound "retry-is-found" "G1"
         "The retry of a write that was applied is answered, and not applied again.";
+    IdentitiesTravel "identities-travel" "G2"
+        "The copy of a region brings the identities of the writes that it holds.";
 }
 
 impl Rule {

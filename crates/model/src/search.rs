@@ -77,9 +77,9 @@ impl<'a> Search<'a> {
             bound,
             rules,
             limits,
-            healing: heals.then(|| Healing::new(bound, rules, limits.bytes / 4)),
-            // A half for the table, an eighth for each of two depths, and a quarter for the ways back.
-            seen: Seen::new(limits.bytes / 2),
+            healing: heals.then(|| Healing::new(bound, rules, limits.bytes / 8)),
+            // Three eighths for the table, a quarter for each of two depths, and an eighth for the ways back.
+            seen: Seen::new(limits.bytes / 8 * 3),
             began: Instant::now(),
             outcome: Outcome {
                 verdict: Verdict::Holds,
@@ -112,7 +112,7 @@ impl<'a> Search<'a> {
 
     fn expand(&mut self, depth: &[State], deeper: &mut Vec<State>) -> Verdict {
         let mut found: Vec<(Step, State)> = Vec::new();
-        let depth_max = self.limits.bytes / 8 / size_of::<State>();
+        let depth_max = self.limits.bytes / 4 / size_of::<State>();
         for state in depth {
             let before = state.fingerprint();
             if let Some(remark) = self.healing.as_mut().and_then(|healing| healing.check(state)) {

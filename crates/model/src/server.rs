@@ -1,7 +1,7 @@
 //! What a server is to the extent.
 
 use crate::directory::Directory;
-use crate::history::History;
+use crate::history::{History, Writes};
 use crate::rule::{Rule, Rules};
 use crate::set::{SERVERS_MAX, ServerId, Servers};
 use std::hash::{Hash, Hasher};
@@ -154,6 +154,8 @@ pub(crate) struct Server {
     pub(crate) copies: [RegionCopy; REGIONS],
     /// A copy that a loss of power would undo, and what was there before; only without durable answers.
     pub(crate) fragile: Option<(Region, RegionCopy)>,
+    /// Writes that its copies hold without their identities: it would not know them again.
+    pub(crate) nameless: [Writes; REGIONS],
     /// Owners whose heartbeat it answered less than G ago.
     pub(crate) guards: Servers,
     /// In which epoch the owner said that all regions are current here.
@@ -170,6 +172,7 @@ impl Server {
             accepted: 0,
             copies: [RegionCopy::NONE; REGIONS],
             fragile: None,
+            nameless: [Writes::NONE; REGIONS],
             guards: Servers::NONE,
             promise: None,
             reign: None,
@@ -225,8 +228,9 @@ impl Server {
 impl Hash for Server {
     /// Without the view, which most servers share with the directory: the state tells it.
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let Self { alive, incarnation, view: _, accepted, copies, fragile, guards, promise, reign } = self;
-        (alive, incarnation, accepted, copies, fragile, guards, promise, reign).hash(state);
+        let Self { alive, incarnation, view: _, accepted, copies, fragile, nameless, guards, promise, reign } =
+            self;
+        (alive, incarnation, accepted, copies, fragile, nameless, guards, promise, reign).hash(state);
     }
 }
 

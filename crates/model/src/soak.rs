@@ -1,6 +1,6 @@
 //! Deep searches and random walks for as long as there is time.
 
-use crate::cases::{DEEP, Held};
+use crate::cases::{DEEP, Held, WIDE};
 use crate::cli::{say, tell};
 use crate::coverage::Coverage;
 use crate::rule::Rules;
@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 const WALK_LENGTH: usize = 150;
 
 /// A half of the time goes to searches of the deep bounds, each as far as it gets; the other half to random walks within
-/// them. Whether everything holds.
+/// the wide ones. Whether everything holds.
 pub(crate) fn soak(time: Duration, seed: u64, bytes: usize) -> bool {
     let share = time / 2 / DEEP.len() as u32;
+    let walk_share = time / 2 / WIDE.len() as u32;
     let mut well = true;
     for Held { bound, heals, .. } in DEEP {
         let began = Instant::now();
@@ -27,9 +28,9 @@ pub(crate) fn soak(time: Duration, seed: u64, bytes: usize) -> bool {
         }
     }
     let mut coverage = Coverage::default();
-    for Held { bound, .. } in DEEP {
+    for bound in WIDE {
         let began = Instant::now();
-        let walked = walk(bound, Rules::ALL, seed, WALK_LENGTH, |_| began.elapsed() > share);
+        let walked = walk(bound, Rules::ALL, seed, WALK_LENGTH, |_| began.elapsed() > walk_share);
         say(&format_args!(
             "{}: {} walks from number {seed} on, {} events, {} ways back found",
             bound.name, walked.walks, walked.events, walked.healed

@@ -30,15 +30,7 @@ impl Next<'_> {
             }
             // A message that never arrives is lost; that a place becomes free by it matters for repair only.
             if !self.is_everything() {
-                let (from, to) = match message {
-                    Message::Write { route, .. } | Message::Copy { route, .. } => {
-                        (route.from, Some(route.to))
-                    }
-                    Message::Up { server, .. } => (server, None),
-                    Message::Propose { proposal, .. } | Message::Switch { proposal, .. } => {
-                        (proposal.by, None)
-                    }
-                };
+                let (from, to) = (message.sender(), message.receiver());
                 self.found(Step::IsLost { from, to }, next);
             }
         }
@@ -98,6 +90,12 @@ impl Next<'_> {
         }
         let Change { region, version, .. } = change;
         let step = |answered| Step::AppliesCopy { server: route.to, region, version, answered };
+        if !self.have(Rule::IdentitiesTravel) {
+            let to = next.server_mut(route.to);
+            let at = usize::from(region);
+            let known = to.copies[at].content.set().minus(to.nameless[at]);
+            to.nameless[at] = content.set().minus(known);
+        }
         self.change(&mut next, route, change, |_| content);
         if self.bound.lost_answers {
             self.found(step(false), next);

@@ -39,6 +39,8 @@ impl Next<'_> {
     fn crashed(&self, server: ServerId) -> State {
         let mut next = *self.state;
         next.spent.crashes += 1;
+        // What was sent to it is lost with its connections.
+        next.network.retain(|message| message.receiver() != Some(server));
         let this = next.server_mut(server);
         *this = Server {
             alive: false,

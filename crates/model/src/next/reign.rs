@@ -37,8 +37,8 @@ impl Next<'_> {
         }
         let mut next = *self.state;
         let mut reign = Reign::new(epoch);
-        if !self.have(Rule::EpochOfAllKeys) {
-            // Without it an epoch may have several reigns; at least none gives a version of its own twice.
+        if !self.have(Rule::EpochOfAllKeys) || !self.have(Rule::RecordAtStart) {
+            // Without them an epoch may have several reigns; at least none gives a version of its own twice.
             let own = this.copies.iter().map(|copy| copy.version).filter(|version| version.epoch == epoch);
             reign.sequence = own.map(|version| version.sequence).max().unwrap_or(0);
         }

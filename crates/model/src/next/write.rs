@@ -100,7 +100,8 @@ impl Next<'_> {
             }
             let mut next = *state;
             next.clients.retried = next.clients.retried.with(write);
-            let found = self.have(Rule::RetryIsFound) && this.copies[region].content.contains(write);
+            let known = this.copies[region].content.contains(write) && !this.nameless[region].contains(write);
+            let found = self.have(Rule::RetryIsFound) && known;
             if found {
                 next.clients.acknowledged[region] = next.clients.acknowledged[region].with(write);
             } else if self.takes_writes(me, region) {
