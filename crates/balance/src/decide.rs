@@ -278,8 +278,12 @@ impl<'a> Plan<'a> {
         if source_before - source_after < self.limits.relief_min * worth.max(0.1) {
             return Err(Verdict::TooLittle);
         }
+        let barred = self.view.barred.get(&hot.extent).map_or(&[][..], Vec::as_slice);
         let fitting = targets.iter().filter_map(|target| {
             let server = &self.servers[*target];
+            if barred.contains(&server.of.server) {
+                return None;
+            }
             let coming =
                 carried_over(hot.heat, &self.servers[source].report.capacity, &server.report.capacity)
                     .scaled(self.limits.arrival_margin);

@@ -246,6 +246,7 @@ impl Monitor {
             stale_after: self.options.stale_after,
             warm_up: self.options.warm_up,
             busy: self.moves_out.clone(),
+            barred: BTreeMap::new(),
         };
         for (server, membership) in &self.members {
             let received = self.reports.get(server);

@@ -7,7 +7,7 @@ use crate::pattern::Pattern;
 use crate::report::{Parts, Report};
 use evenkeel_types::{ExtentId, ServerId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What the directory says of a server.
@@ -54,6 +54,8 @@ pub struct GroupView {
     pub warm_up: Duration,
     /// Extents that must not be chosen: in a move that was not decided here, for example.
     pub busy: BTreeSet<ExtentId>,
+    /// Servers to which an extent must not go: they hold another copy of it, or would fail together with one.
+    pub barred: BTreeMap<ExtentId, Vec<ServerId>>,
 }
 
 impl GroupView {

@@ -31,6 +31,14 @@ pub const MARK_PATIENCE: Duration = Duration::from_secs(2);
 pub const RESYNC_EXTENTS_MAX: usize = 32;
 /// Extents that are compared in one step.
 pub const RESYNC_PAGE: u32 = 128;
+/// Moves that make lost copies anew, or empty a server, under way at each owner.
+pub const REBUILDS_MAX: usize = 2;
+/// Extents that are noted for that at once.
+pub const REBUILDS_NOTED_MAX: usize = 256;
+/// A store that is fuller than this share takes no such copy.
+pub const REBUILD_FULL_AT: f64 = 0.925;
+/// How long a server may be away by default before its copies are made anew elsewhere.
+pub const REBUILD_AFTER: Duration = Duration::from_secs(600);
 /// How old the proof that an initiator's connection lives may be when its write is sequenced.
 pub const PROOF_AGE_MAX: Duration = Duration::from_millis(2000);
 /// How long a host's request is retried inside before it is answered with an error.
@@ -91,4 +99,6 @@ pub struct EngineConfig {
     pub started_unix_ms: u64,
     /// The engine's clock at its start.
     pub started: Time,
+    /// How long a server may be away before its copies are made anew elsewhere.
+    pub rebuild_after: Duration,
 }

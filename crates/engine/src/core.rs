@@ -77,6 +77,8 @@ pub(crate) enum Pending {
     Sweep,
     /// A page of this server's own records, to be compared with a peer's.
     Compare { server: ServerId, number: u64 },
+    /// A page of this server's own records, to find copies that are to be made anew.
+    Rebuild,
     /// A page for a peer.
     Inventory { server: ServerId, session: u64, number: u64 },
 }

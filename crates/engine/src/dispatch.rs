@@ -69,6 +69,13 @@ impl Engine {
                 self.with_extent(extent, |extent, core| extent.handle_released(core, &outcome));
             }
             Pending::Sweep => self.handle_sweep(outcome),
+            Pending::Rebuild => {
+                let page = match outcome {
+                    Ok(StoreReply::Inventory(page)) => page,
+                    _ => Vec::new(),
+                };
+                self.handle_rebuild_page(&page);
+            }
             Pending::Compare { server, number } => {
                 if let Ok(StoreReply::Inventory(page)) = outcome {
                     self.handle_own_page(server, number, page);
@@ -352,6 +359,7 @@ impl Engine {
         self.watch_silence();
         self.renew_resyncs(|_| false);
         self.consider_rejoining();
+        self.continue_rebuild();
     }
 
     fn handle_heartbeat(&mut self, from: ServerId, heartbeat: Heartbeat) {

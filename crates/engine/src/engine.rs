@@ -6,7 +6,7 @@ use crate::counters::Counters;
 use crate::event::{Event, MoveOrder, Output};
 use crate::extent::Extent;
 use crate::gateway::Gateway;
-use crate::membership::Membership;
+use crate::membership::{Membership, Rebuild};
 use crate::operation::Origin;
 use crate::replica::Sweep;
 use crate::slots::Key;
@@ -28,6 +28,7 @@ pub struct Engine {
     pub(crate) extents: BTreeMap<ExtentId, Extent>,
     pub(crate) sweep: Sweep,
     pub(crate) membership: Membership,
+    pub(crate) rebuild: Rebuild,
     /// Moves that wait for their turn.
     pub(crate) orders: BTreeMap<ExtentId, MoveOrder>,
     eviction_hand: ExtentId,
@@ -45,6 +46,7 @@ impl Engine {
             extents: BTreeMap::new(),
             sweep: Sweep::default(),
             membership: Membership::default(),
+            rebuild: Rebuild::default(),
             orders: BTreeMap::new(),
             eviction_hand: ExtentId { volume: VolumeId(0), index: 0 },
         }

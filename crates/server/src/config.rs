@@ -165,11 +165,14 @@ pub struct BalanceConfig {
     /// Weight of the server load (CPU, network) in the combined measure; 0 ignores it.
     #[serde(default = "one")]
     pub server_weight: f64,
+    /// How long a server may be away, in seconds, before its copies are made anew at others.
+    #[serde(default = "rebuild_after")]
+    pub rebuild_after_s: u64,
 }
 
 impl Default for BalanceConfig {
     fn default() -> Self {
-        Self { enabled: true, storage_weight: 1.0, server_weight: 1.0 }
+        Self { enabled: true, storage_weight: 1.0, server_weight: 1.0, rebuild_after_s: rebuild_after() }
     }
 }
 
@@ -268,6 +271,10 @@ fn default_iqn_prefix() -> String {
 
 fn default_api() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 8260))
+}
+
+const fn rebuild_after() -> u64 {
+    evenkeel_engine::config::REBUILD_AFTER.as_secs()
 }
 
 const fn yes() -> bool {

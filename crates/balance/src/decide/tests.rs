@@ -10,6 +10,7 @@ use crate::resource::Resource;
 use crate::view::Membership;
 use evenkeel_types::geometry::EXTENT_BYTES;
 use evenkeel_types::{Incarnation, VolumeId};
+use std::collections::BTreeMap;
 
 const CAPACITY: Capacity = Capacity {
     disk_read_iops: 1000.0,
@@ -79,6 +80,7 @@ fn group(servers: Vec<ServerView>) -> GroupView {
         stale_after: Duration::from_secs(3),
         warm_up: Duration::from_secs(5),
         busy: BTreeSet::new(),
+        barred: BTreeMap::new(),
     };
     view.servers[0].judgement.standing = Standing::Disproportionate;
     view

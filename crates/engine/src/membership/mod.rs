@@ -10,13 +10,16 @@
 //! * **Comparing.** An owner compares its extents with a syncing server's page by page, by one hash over the versions of
 //!   each. Extents that differ are attached and copied; equal ones that nobody uses need no attachment, since nothing can
 //!   change there without one ([`resync`]).
+//! * **Gone for good.** What a server held that is away for long, or is being emptied, is made anew elsewhere ([`rebuild`]).
 
+mod rebuild;
 mod rejoin;
 mod resync;
 mod silence;
 
 use evenkeel_meta::{Owners, Revision};
 use evenkeel_types::{Incarnation, ServerId, Time};
+pub(crate) use rebuild::Rebuild;
 use resync::Resync;
 use silence::Asking;
 use std::collections::BTreeMap;

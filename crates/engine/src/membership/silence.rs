@@ -46,6 +46,7 @@ impl Engine {
                 self.membership.answered.remove(&server);
             }
         }
+        self.note_down();
     }
 
     /// The view shows that a server went down.

@@ -232,3 +232,64 @@ fn a_write_without_space_at_one_copy_is_applied_at_none() {
     world.write_now(1, far, BLOCK, 4);
     assert_equal_copies(&world, 0, &[1, 2]);
 }
+
+/// A server is gone for good: after a while its copies are at another one, and the group can lose the next.
+#[test]
+fn the_copies_of_a_server_that_stays_away_are_made_anew_by_themselves() {
+    let mut world = World::with_replicas(4, 2);
+    let extent = u64::from(evenkeel_types::geometry::EXTENT_BYTES);
+    for index in 0..5u32 {
+        world.write_now(3, u64::from(index) * extent, BLOCK, index as u8 + 1);
+    }
+    world.crash(2);
+    world.pass(crate::config::REBUILD_AFTER - std::time::Duration::from_secs(30));
+    assert_eq!(world.view().route(world.extent(0)).unwrap().replicas.to_vec(), [ServerId(1), ServerId(2)]);
+    world.pass_ms(60_000);
+    let mut homes = std::collections::BTreeSet::new();
+    for index in 0..5u32 {
+        let route = world.view().route(world.extent(index)).unwrap();
+        assert!(!route.replicas.contains(&ServerId(2)), "extent {index}: {:?}", route.replicas);
+        homes.extend(route.replicas.iter().copied());
+        let servers: Vec<u32> = route.replicas.iter().map(|server| server.0).collect();
+        assert_equal_copies(&world, index, &servers);
+    }
+    assert_eq!(homes.len(), 3, "the new copies are not all at one server");
+    world.crash(1);
+    world.pass_ms(5_000);
+    for index in 0..5u32 {
+        let read = world.read(3, u64::from(index) * extent, BLOCK);
+        world.pass_ms(1_000);
+        assert_eq!(world.read_byte(3, read), index as u8 + 1);
+    }
+}
+
+/// While more than a third of the servers are down it is a cut, and nothing is copied.
+#[test]
+fn nothing_is_made_anew_while_many_servers_are_away() {
+    let mut world = World::with_replicas(4, 3);
+    world.write_now(1, 0, BLOCK, 1);
+    world.crash(2);
+    world.crash(3);
+    world.pass(crate::config::REBUILD_AFTER * 2);
+    assert_eq!((state(&world, 2), state(&world, 3)), (MemberState::Down, MemberState::Down));
+    let replicas = world.view().route(world.extent(0)).unwrap().replicas.to_vec();
+    assert_eq!(replicas, [ServerId(1), ServerId(2), ServerId(3)]);
+}
+
+/// A server that is being emptied gives its copies to others, also those that it owns.
+#[test]
+fn a_server_that_is_emptied_keeps_no_copy() {
+    let mut world = World::with_replicas(4, 2);
+    let extent = u64::from(evenkeel_types::geometry::EXTENT_BYTES);
+    for index in 0..5u32 {
+        world.write_now(3, u64::from(index) * extent, BLOCK, index as u8 + 1);
+    }
+    world.drain(1);
+    world.pass_ms(30_000);
+    for index in 0..5u32 {
+        let route = world.view().route(world.extent(index)).unwrap();
+        assert!(!route.replicas.contains(&ServerId(1)), "extent {index}: {:?}", route.replicas);
+        assert!(!world.holds(1, index));
+        assert_eq!(world.byte_at(4, u64::from(index) * extent, BLOCK), index as u8 + 1);
+    }
+}

@@ -1,12 +1,13 @@
 //! Engines, stores, a directory and a network, all moved by hand.
 
 use super::store::MemStore;
+use crate::config::REBUILD_AFTER;
 use crate::{
     Arrival, DirectoryEvent, Engine, EngineConfig, EngineEvent, Event, MoveOrder, MoveStage, Output,
     RequestId, TxnTicket,
 };
 use evenkeel_meta::change::{
-    Actor, NewVolume, begin_group, create_volume, delete_volume, register_server, start_server,
+    Actor, NewVolume, begin_group, create_volume, delete_volume, register_server, set_draining, start_server,
 };
 use evenkeel_meta::records::{AccessRecord, FORMAT_VERSION, FormatRecord, ServerCapacity, ServerRecord};
 use evenkeel_meta::{
@@ -207,6 +208,11 @@ impl World {
         id
     }
 
+    /// Begins to empty a server.
+    pub(super) fn drain(&mut self, n: u32) {
+        self.commit(&set_draining(&self.view(), ServerId(n), true).unwrap());
+    }
+
     pub(super) fn delete_volume(&mut self) {
         let actor = Actor { server: ServerId(1), incarnation: Incarnation(self.servers[&1].incarnation) };
         self.commit(&delete_volume(&self.view(), actor, self.volume, 2).unwrap());
@@ -225,7 +231,13 @@ impl World {
         self.commit(&start_server(&self.view(), ServerId(n), incarnation).unwrap());
         let view = self.view();
         let watch = self.directory.watch(self.keys.prefix(), view.revision().next()).unwrap();
-        let config = EngineConfig { me: ServerId(n), incarnation, started_unix_ms: 1, started: self.now };
+        let config = EngineConfig {
+            me: ServerId(n),
+            incarnation,
+            started_unix_ms: 1,
+            started: self.now,
+            rebuild_after: REBUILD_AFTER,
+        };
         let server = self.servers.get_mut(&n).unwrap();
         server.engine = Some(Engine::new(config));
         server.watch = Some(watch);

@@ -4,7 +4,7 @@ use super::View;
 use crate::records::MemberState;
 use crate::route::Route;
 use evenkeel_types::geometry::EXTENTS_PER_RUN;
-use evenkeel_types::{ExtentId, ServerId};
+use evenkeel_types::{ExtentId, ServerId, VolumeId};
 use std::collections::BTreeSet;
 
 /// What a server that was away needs of others before its copies are good.
@@ -26,6 +26,24 @@ impl View {
                 && (record.place.servers().iter().any(|placed| placed.server == server)
                     || self.entries(*volume).any(|(_, kept)| kept.record.replicas.contains(&server)))
         })
+    }
+
+    /// Whether a server must not take the place of a replica: it holds another one, or would fail together with one.
+    /// A volume whose place spreads copies over servers only asks for no more.
+    #[must_use]
+    pub fn is_barred(&self, volume: VolumeId, route: &Route, replaces: ServerId, to: ServerId) -> bool {
+        let mut others = route.replicas.iter().copied().filter(|server| *server != replaces);
+        if route.replicas.contains(&to) {
+            return true;
+        }
+        let domain = |server: ServerId| self.server(server).map(|kept| kept.record.domain.as_str());
+        let placed = self.volume(volume).map_or(&[][..], |kept| kept.record.place.servers());
+        let is_by_server = placed.iter().enumerate().any(|(n, one)| {
+            placed[..n]
+                .iter()
+                .any(|other| one.domain != other.domain && domain(one.server) == domain(other.server))
+        });
+        !is_by_server && others.any(|server| domain(server) == domain(to))
     }
 
     /// Whose promise a server needs that its copies are as good as theirs. Looks at each run and at each route entry.

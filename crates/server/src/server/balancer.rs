@@ -4,15 +4,15 @@
 use super::move_records::{Clocks, MoveRecords};
 use crate::config::{BalanceConfig, CapacityConfig};
 use evenkeel_balance::{
-    Access, Capacity, Charge, Decision, Direction, Limits, Monitor, MonitorOptions, MoveHistory, MoveOutcome,
-    Report, ReportVerdict, Scope, ServerLoad, Weights, decide,
+    Access, Capacity, Charge, Decision, Direction, GroupView, Limits, Monitor, MonitorOptions, MoveHistory,
+    MoveOutcome, Report, ReportVerdict, Scope, ServerLoad, Weights, decide,
 };
 use evenkeel_engine::{Arrival, EngineEvent, MoveStage};
 use evenkeel_meta::change::Actor;
 use evenkeel_meta::records::MemberState;
 use evenkeel_meta::{Entry, Keyspace, Txn, View};
 use evenkeel_types::{Bytes, ExtentId, ServerId, Time};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How often load is measured, told and judged.
@@ -141,6 +141,7 @@ impl Balancer {
             let scope = if is_planner { Scope::Group } else { Scope::OwnUrgent(self.me.server) };
             let limits = Limits { scope, ..Limits::default() };
             group.busy.extend(view.moves_under_way().map(|(_, record)| record.extent));
+            group.barred = barred(view, &group);
             decisions = decide(now, &group, &limits, &self.history);
             decisions.iter().for_each(|decision| self.history.decided(now, decision));
         }
@@ -173,10 +174,32 @@ impl Balancer {
         }
     }
 
+    /// Shares of their stores that servers use, by their last reports.
+    pub(crate) fn used(&self, now: Time) -> Vec<(ServerId, f64)> {
+        let view = self.monitor.view(now);
+        let share = |report: &Report| report.allocated_bytes as f64 / (report.total_bytes as f64).max(1.0);
+        let used = view.servers.iter().filter_map(|one| Some((one.server, share(one.report.as_ref()?))));
+        used.collect()
+    }
+
     /// The load of the group as this server sees it.
     pub(crate) fn table(&self, now: Time) -> Vec<ServerLoad> {
         self.monitor.table(now)
     }
+}
+
+/// Where the hot extents of the reports must not go, because another copy of them is there or near.
+fn barred(view: &View, group: &GroupView) -> BTreeMap<ExtentId, Vec<ServerId>> {
+    let hot = group.servers.iter().filter_map(|server| server.report.as_ref()).flat_map(|report| &report.hot);
+    let mut barred = BTreeMap::new();
+    for extent in hot.map(|hot| hot.extent) {
+        let Some(route) = view.route(extent).filter(|route| route.replicas.len() > 1) else { continue };
+        let Some(owner) = route.owner() else { continue };
+        let servers = view.members().map(|(server, _)| server);
+        let servers = servers.filter(|to| view.is_barred(extent.volume, &route, owner, *to));
+        barred.insert(extent, servers.collect());
+    }
+    barred
 }
 
 const fn membership(record: &evenkeel_meta::records::MemberRecord) -> evenkeel_balance::Membership {

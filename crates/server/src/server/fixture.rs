@@ -43,7 +43,13 @@ pub(crate) fn core_with(security: Option<Security>) -> (Rc<Core>, TempDir) {
     let keys = Keyspace::new(GROUP).expect("a name for keys");
     let (link, _) = DirectoryLink::open(&directory, keys.prefix().to_owned());
     let (incarnation, now) = (Incarnation(3), clock::now());
-    let engine = Engine::new(EngineConfig { me, incarnation, started_unix_ms: 1, started: now });
+    let engine = Engine::new(EngineConfig {
+        me,
+        incarnation,
+        started_unix_ms: 1,
+        started: now,
+        rebuild_after: evenkeel_engine::config::REBUILD_AFTER,
+    });
     let local = Local { group: GROUP.to_owned(), server: me, incarnation, program: "test".to_owned() };
     let capacity = CapacityConfig {
         disk_read_iops: 1e3,

@@ -192,6 +192,7 @@ async fn serve(launch: &mut Launch, opened: Opened) -> Result<End, ServeError> {
         incarnation: actor.incarnation,
         started_unix_ms: clock::wall_ms(),
         started: now,
+        rebuild_after: Duration::from_secs(launch.config.balance.rebuild_after_s),
     });
     let local = Local {
         group: launch.config.group.clone(),
@@ -346,6 +347,8 @@ async fn balance(core: Rc<Core>, presence: Presence) {
         let tick =
             core.with_view(|view| core.with_balancer(|balancer| balancer.tick(now, view, is_planner, space)));
         let Some(tick) = tick else { continue };
+        let used = core.with_balancer(|balancer| balancer.used(now));
+        core.with_engine(|engine| engine.set_used(used));
         core.with_links(|links| {
             let peers: Vec<_> = links.connected().collect();
             peers.into_iter().for_each(|to| links.send(to, &Message::Load { report: tick.report.clone() }));

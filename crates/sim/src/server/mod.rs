@@ -200,6 +200,7 @@ impl World<'_> {
             incarnation: store.incarnation(),
             started_unix_ms: UNIX_MS_AT_START + now.0 / 1_000_000,
             started: local,
+            rebuild_after: evenkeel_engine::config::REBUILD_AFTER,
         };
         let mut engine = Engine::new(config);
         let watch = self.directory.watch(view.revision());

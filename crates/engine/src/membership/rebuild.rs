@@ -1,0 +1,157 @@
+//! Copies at servers that are gone for good, or are being emptied, are made anew elsewhere.
+//!
+//! Each owner does it for its own extents, by the same moves as everything else. It looks through its store's records page
+//! by page, and has a few such moves under way at a time: extents with the fewest good copies first.
+
+use crate::config::{REBUILD_FULL_AT, REBUILDS_MAX, REBUILDS_NOTED_MAX, SWEEP_PAGE};
+use crate::core::Pending;
+use crate::engine::Engine;
+use crate::event::MoveOrder;
+use evenkeel_meta::{MemberState, Route};
+use evenkeel_types::store_op::{InventoryEntry, StoreOp};
+use evenkeel_types::{ExtentId, ServerId, Time, VolumeId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is to be done, and what is known for it.
+#[derive(Default, Debug)]
+pub(crate) struct Rebuild {
+    /// Since when the view has shown servers as down.
+    down_since: BTreeMap<ServerId, Time>,
+    /// Shares of their stores that servers use, as far as known.
+    used: BTreeMap<ServerId, f64>,
+    /// From which extent on the records are looked through; none between two passes.
+    cursor: Option<ExtentId>,
+    asked: bool,
+    /// Extents found in this pass, by the number of their good copies, with the replica to be replaced.
+    found: BTreeSet<(usize, ExtentId, ServerId)>,
+    /// Extents with a move that was ordered for this.
+    under_way: BTreeSet<ExtentId>,
+}
+
+const START: ExtentId = ExtentId { volume: VolumeId(0), index: 0 };
+
+impl Engine {
+    /// Tells how full the servers are: copies go to those with the most room.
+    pub fn set_used(&mut self, used: impl IntoIterator<Item = (ServerId, f64)>) {
+        self.rebuild.used = used.into_iter().collect();
+    }
+
+    /// The view has changed: notes since when servers are down.
+    pub(super) fn note_down(&mut self) {
+        let now = self.core.now;
+        let Some(view) = &self.core.view else {
+            return;
+        };
+        let down: BTreeSet<ServerId> = view
+            .members()
+            .filter(|(_, kept)| kept.record.state == MemberState::Down && kept.record.incarnation.0 > 0)
+            .map(|(server, _)| server)
+            .collect();
+        self.rebuild.down_since.retain(|server, _| down.contains(server));
+        for server in down {
+            self.rebuild.down_since.entry(server).or_insert(now);
+        }
+    }
+
+    /// Whether a replica at that server is to be made elsewhere.
+    fn is_leaving(&self, server: ServerId) -> bool {
+        let member = self.core.view.as_ref().and_then(|view| view.member(server));
+        let is_away = self
+            .rebuild
+            .down_since
+            .get(&server)
+            .is_some_and(|since| self.core.now.since(*since) >= self.core.config.rebuild_after);
+        is_away || member.is_some_and(|kept| kept.record.draining)
+    }
+
+    /// Goes on: orders moves, or looks for more to do.
+    pub(crate) fn continue_rebuild(&mut self) {
+        let Some(view) = &self.core.view else {
+            return;
+        };
+        let members: Vec<ServerId> =
+            view.members().filter(|(_, kept)| kept.record.incarnation.0 > 0).map(|(id, _)| id).collect();
+        let is_any_leaving = members.iter().any(|server| self.is_leaving(*server));
+        // With many gone it is a cut or a power failure, and copying everything would help nobody.
+        if !is_any_leaving || 3 * self.rebuild.down_since.len() > members.len() {
+            self.rebuild.cursor = None;
+            self.rebuild.found.clear();
+            return;
+        }
+        self.rebuild.under_way.retain(|id| self.orders.contains_key(id) || self.core.moving.contains(id));
+        if self.rebuild.found.is_empty() && !self.rebuild.asked {
+            let from = *self.rebuild.cursor.get_or_insert(START);
+            self.rebuild.asked = true;
+            self.core.store(Pending::Rebuild, StoreOp::List { from, max: SWEEP_PAGE });
+        }
+        while self.rebuild.under_way.len() < REBUILDS_MAX
+            && let Some((_, id, replaces)) = self.rebuild.found.pop_first()
+        {
+            self.order_rebuild(id, replaces);
+        }
+    }
+
+    /// A page of this server's records came.
+    pub(crate) fn handle_rebuild_page(&mut self, page: &[InventoryEntry]) {
+        self.rebuild.asked = false;
+        let is_last = page.len() < SWEEP_PAGE as usize;
+        self.rebuild.cursor = match page.last().filter(|_| !is_last) {
+            Some(entry) => super::resync::after(entry.extent),
+            None => None,
+        };
+        for entry in page.iter().filter(|entry| entry.has_data) {
+            if let Some((copies, replaces)) = self.to_replace(entry.extent)
+                && self.rebuild.found.len() < REBUILDS_NOTED_MAX
+            {
+                self.rebuild.found.insert((copies, entry.extent, replaces));
+            }
+        }
+        if is_last || !self.rebuild.found.is_empty() {
+            return;
+        }
+        self.continue_rebuild();
+    }
+
+    /// How many good copies an extent of this server has, and which replica is to be replaced; none if all may stay.
+    fn to_replace(&self, id: ExtentId) -> Option<(usize, ServerId)> {
+        let route = self.core.route(id)?;
+        if route.owner() != Some(self.core.me()) || route.intent.is_some() || self.orders.contains_key(&id) {
+            return None;
+        }
+        let leaving = route.replicas.iter().copied().find(|server| self.is_leaving(*server))?;
+        Some((route.in_sync().filter(|server| !self.is_leaving(*server)).count(), leaving))
+    }
+
+    fn order_rebuild(&mut self, id: ExtentId, replaces: ServerId) {
+        let still = self.to_replace(id).is_some_and(|(_, leaving)| leaving == replaces);
+        let Some(route) = self.core.route(id).filter(|_| still) else {
+            return;
+        };
+        let Some(to) = self.rebuild_target(id, &route, replaces) else {
+            return;
+        };
+        let state = if self.rebuild.down_since.contains_key(&replaces) { "is gone" } else { "is emptied" };
+        let reason = serde_json::json!({ "rebuild": format!("{replaces} {state}") });
+        let order =
+            MoveOrder { extent: id, to, replaces: Some(replaces), rate: None, reason, first: Vec::new() };
+        self.rebuild.under_way.insert(id);
+        self.handle_order(order);
+    }
+
+    /// The server with the most room that may hold the copy; of several that are about equal, one by the extent's number.
+    fn rebuild_target(&self, id: ExtentId, route: &Route, replaces: ServerId) -> Option<ServerId> {
+        let view = self.core.view.as_ref()?;
+        let used = |server: ServerId| self.rebuild.used.get(&server).copied().unwrap_or(0.0);
+        let may_take = |server: &ServerId| {
+            view.member(*server).is_some_and(|kept| kept.record.takes_extents())
+                && used(*server) < REBUILD_FULL_AT
+                && !view.is_barred(id.volume, route, replaces, *server)
+        };
+        let candidates = view.members().map(|(server, _)| server).filter(may_take);
+        candidates.min_by_key(|server| {
+            let twentieths = (used(*server) * 20.0) as u32;
+            let spread = u64::from(id.index).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ u64::from(server.0) << 40;
+            (twentieths, spread.wrapping_mul(0xbf58_476d_1ce4_e5b9))
+        })
+    }
+}
