@@ -18,7 +18,7 @@ sim=$built/evenkeel-sim
 log=$(mktemp)
 "$built/evenkeel-model" --soak $((MINUTES * 60)) --seed "$seed" --memory "$MODEL_MEMORY" >"$log" &
 model=$!
-trap 'kill "$model" 2>/dev/null; rm -f "$log"' EXIT
+trap 'kill "$model" 2>/dev/null || true; rm -f "$log"' EXIT
 
 end=$((SECONDS + MINUTES * 60))
 runs=0

@@ -40,24 +40,19 @@ const LATER_WRITE: Bound =
 const LOST_WRITE: Bound = Bound { name: "lost-write", own_loss: true, ..LATER_WRITE };
 /// A gateway repeats what was not answered.
 const RETRY: Bound = Bound { name: "retry", retries: true, ..LATER_WRITE };
-/// Two writes in flight at once to one region.
-const TWO_WRITES: Bound = Bound {
-    name: "two-writes",
-    writes: 2,
-    in_flight: 2,
-    crashes: 1,
-    own_loss: true,
-    expiries: 1,
-    servers: 2,
-    ..NARROW
-};
-/// Two writes in flight at once, to the same region and to different ones.
+/// Two writes in flight at once to one region, and a failover.
+const TWO_WRITES: Bound =
+    Bound { name: "two-writes", writes: 2, in_flight: 2, marks: 1, expiries: 1, servers: 2, ..NARROW };
+/// The same, and the owner crashes and loses either or both.
+const TWO_WRITES_LOST: Bound =
+    Bound { name: "two-writes-lost", crashes: 1, own_loss: true, marks: 0, ..TWO_WRITES };
+/// Two writes in flight at once, to the same region and to different ones, and a failover.
 const TWO_WRITES_APART: Bound =
-    Bound { name: "two-writes-apart", one_region: false, expiries: 0, ..TWO_WRITES };
+    Bound { name: "two-writes-apart", one_region: false, expiries: 0, servers: 3, ..TWO_WRITES };
 /// A move of any replica, to a server that has an old copy.
 const MOVE: Bound = Bound { name: "move", moves: 1, expiries: 1, warm: true, ..NARROW };
 /// The same beside a mark.
-const MOVE_AND_MARK: Bound = Bound { name: "move-and-mark", marks: 1, ..MOVE };
+const MOVE_AND_MARK: Bound = Bound { name: "move-and-mark", marks: 1, expiries: 0, ..MOVE };
 /// A move from the first region on; who is named no more frees its copy.
 const MOVE_AND_FREE: Bound =
     Bound { name: "move-and-free", moves: 1, expiries: 1, frees: true, ..Bound::QUIET };
@@ -83,8 +78,9 @@ pub const QUICK: &[Held] = &[
     held(FAULT),
     healing(CRASH),
     held(MARKS),
-    healing(SLOW_UP),
+    held(SLOW_UP),
     held(TWO_WRITES),
+    held(TWO_WRITES_LOST),
     held(TWO_WRITES_APART),
     held(MOVE),
     healing(REBUILD_GONE),
@@ -94,12 +90,12 @@ pub const QUICK: &[Held] = &[
 
 /// Bounds that are searched whole in minutes.
 pub const DEEP: &[Held] = &[
-    held(Bound { name: "two-crashes", crashes: 2, expiries: 1, slow_up: true, ..CRASH }),
+    healing(Bound { name: "two-crashes", crashes: 2, expiries: 1, slow_up: true, ..CRASH }),
     held(Bound { name: "marks-and-crash", crashes: 1, own_loss: true, ..MARKS }),
-    held(Bound { name: "two-writes-and-mark", marks: 1, servers: 3, lost_answers: true, ..TWO_WRITES }),
+    held(Bound { name: "two-writes-and-fault", marks: 1, servers: 3, lost_answers: true, ..TWO_WRITES_LOST }),
     held(Bound { name: "retries", own_loss: true, in_flight: 2, ..RETRY }),
     held(Bound { name: "move-and-crash", crashes: 1, own_loss: true, ..MOVE }),
-    held(MOVE_AND_MARK),
+    held(Bound { name: "move-and-marks", expiries: 1, ..MOVE_AND_MARK }),
     held(MOVE_AND_FREE),
     held(MOVE_AND_FORGET),
     held(MOVE_AND_SWITCH),
