@@ -23,6 +23,9 @@ pub struct ServerRow {
     pub server: String,
     /// Its state.
     pub state: ServerState,
+    /// It is being emptied: its copies move to others, and it takes none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub draining: bool,
     /// Grows with each start.
     pub incarnation: u64,
     /// Address and port for initiators.
@@ -41,6 +44,13 @@ pub struct ServerRow {
     pub disk: String,
     /// Why it stopped, if it did.
     pub reason: Option<String>,
+}
+
+/// `PUT /v1/servers/NAME/draining`, and its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draining {
+    /// Whether the server is being emptied.
+    pub draining: bool,
 }
 
 /// `GET /v1/servers`.

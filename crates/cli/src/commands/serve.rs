@@ -97,6 +97,9 @@ pub(crate) struct Flags {
     /// Whether servers move extents by themselves [default: true].
     #[arg(long, env = "EVENKEEL_BALANCE", value_name = "true|false")]
     balance: Option<bool>,
+    /// How long a server may be away before its copies are made anew at others, in seconds [default: 600].
+    #[arg(long, env = "EVENKEEL_REBUILD_AFTER_S", value_name = "SECONDS")]
+    rebuild_after_s: Option<u64>,
     /// Weight of the storage load in the combined measure; 0 ignores it [default: 1].
     #[arg(long, env = "EVENKEEL_STORAGE_WEIGHT", value_name = "WEIGHT")]
     storage_weight: Option<f64>,
@@ -173,6 +176,7 @@ fn override_group(config: &mut ServeConfig, flags: &Flags) {
     set(&mut config.disk.preallocate, &flags.preallocate);
     set(&mut config.disk.read_cache, &flags.read_cache.clone().map(Some));
     set(&mut config.balance.enabled, &flags.balance);
+    set(&mut config.balance.rebuild_after_s, &flags.rebuild_after_s);
     set(&mut config.balance.storage_weight, &flags.storage_weight);
     set(&mut config.balance.server_weight, &flags.server_weight);
 }

@@ -1,10 +1,11 @@
-//! `evenkeel server list`, `evenkeel server join`
+//! `evenkeel server list`, `evenkeel server drain`, `evenkeel server join`
 
 use super::Context;
+use super::volume::name_parser;
 use crate::args::Asking;
 use crate::failure::Failure;
 use crate::output::{Column, Human, show, table};
-use evenkeel_api::{ServerState, ServersTable, show_size};
+use evenkeel_api::{Draining, ServerState, ServersTable, show_size};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -12,12 +13,41 @@ use std::path::PathBuf;
 pub(crate) enum Command {
     /// All servers.
     List(Asking<List>),
+    /// Empty a server: its copies move to others, and it takes none.
+    Drain(Asking<Drain>),
     /// Make this machine one of a group, with a token of 'evenkeel group token'.
     Join(Join),
 }
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct List {}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Drain {
+    /// Its name.
+    #[arg(value_parser = name_parser())]
+    server: String,
+    /// End it: the server takes copies again.
+    #[arg(long)]
+    undo: bool,
+}
+
+/// What became of a server.
+#[derive(Serialize)]
+struct Drained<'a> {
+    server: &'a str,
+    draining: bool,
+}
+
+impl Human for Drained<'_> {
+    fn human(&self) -> String {
+        if self.draining {
+            format!("{} is being emptied; 'evenkeel server list' shows what it still holds", self.server)
+        } else {
+            format!("{} takes copies again", self.server)
+        }
+    }
+}
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Join {
@@ -44,6 +74,13 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<(), Failure> {
     match command {
         Command::List(asking) => {
             show(context.format, &context.client(&asking.api)?.get::<ServersTable>("/v1/servers")?)
+        }
+        Command::Drain(asking) => {
+            let server = &asking.flags.server;
+            let path = format!("/v1/servers/{}/draining", crate::client::segment(server));
+            let wanted = Draining { draining: !asking.flags.undo };
+            let done: Draining = context.client(&asking.api)?.put(&path, &wanted)?;
+            show(context.format, &Drained { server, draining: done.draining })
         }
         Command::Join(flags) => {
             let joined = evenkeel_server::join(&flags.data, &flags.from, &flags.token);
@@ -81,7 +118,11 @@ impl Human for ServersTable {
         let rows = self.servers.iter().map(|server| {
             vec![
                 server.server.clone(),
-                state(server.state).to_owned(),
+                if server.draining {
+                    format!("{}, draining", state(server.state))
+                } else {
+                    state(server.state).to_owned()
+                },
                 server.portal.clone(),
                 server.peer.clone(),
                 server.sessions.to_string(),

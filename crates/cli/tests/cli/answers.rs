@@ -29,6 +29,7 @@ pub(crate) fn servers() -> ServersTable {
     let row = ServerRow {
         server: "s1".into(),
         state: ServerState::Up,
+        draining: false,
         incarnation: 3,
         portal: "127.0.0.1:3260".into(),
         peer: "127.0.0.1:7260".into(),

@@ -50,6 +50,7 @@ pub(crate) fn router(group: Arc<Group>, guard: Option<Guard>) -> Router {
         .route("/v1/version", get(servers::version))
         .route("/v1/health", get(servers::health))
         .route("/v1/servers", get(servers::list))
+        .route("/v1/servers/{name}/draining", put(servers::drain))
         .route("/v1/sessions", get(servers::sessions))
         .route("/v1/load", get(load::show))
         .route("/v1/volumes", get(volumes::list).post(volumes::create))

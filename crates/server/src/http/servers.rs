@@ -2,12 +2,14 @@
 
 use super::Group;
 use super::others::Process;
-use super::reply::Failure;
+use super::reply::{Failure, Reply, bad_request, conflict, not_found};
 use super::scope::Caller;
 use crate::ask::{Ask, ServerHandle};
 use axum::Json;
-use axum::extract::State;
-use evenkeel_api::{Health, ServerRow, ServerState, ServersTable, SessionsTable, VersionInfo};
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use evenkeel_api::{Draining, Health, ServerRow, ServerState, ServersTable, SessionsTable, VersionInfo};
+use evenkeel_meta::change;
 use evenkeel_meta::records::{MemberRecord, MemberState, ServerRecord};
 use evenkeel_types::ServerId;
 use std::sync::Arc;
@@ -38,6 +40,32 @@ pub(super) async fn list(State(group): State<Arc<Group>>, caller: Caller) -> Jso
     rows.sort_by_key(|(id, _)| *id);
     let servers = rows.into_iter().map(|(_, row)| row).collect();
     Json(ServersTable { group: group.config.group.clone(), servers })
+}
+
+/// Begins to empty a server, or ends that. It takes no extents meanwhile.
+pub(super) async fn drain(
+    State(group): State<Arc<Group>>,
+    caller: Caller,
+    Path(name): Path<String>,
+    wanted: Result<Json<Draining>, JsonRejection>,
+) -> Reply<Draining> {
+    let Json(Draining { draining }) = wanted?;
+    group
+        .change(&caller, |view, _| {
+            let id = view.server_named(&name).ok_or_else(|| {
+                let known: Vec<&str> = view.servers().map(|(_, kept)| kept.record.name.as_str()).collect();
+                not_found(format!("server '{name}': does not exist, the servers are {}", known.join(", ")))
+            })?;
+            let mut others = view.members().filter(|(other, _)| *other != id);
+            if draining && !others.any(|(_, kept)| kept.record.takes_extents()) {
+                return Err(conflict(format!(
+                    "server '{name}': no other server is up that could take its copies; start or join one first"
+                )));
+            }
+            Ok(((), change::set_draining(view, id, draining).map_err(|e| bad_request(e.to_string()))?))
+        })
+        .await?;
+    Ok(Json(Draining { draining }))
 }
 
 pub(super) async fn sessions(State(group): State<Arc<Group>>, caller: Caller) -> Json<SessionsTable> {
@@ -118,6 +146,7 @@ fn silent_row(record: &ServerRecord, member: Option<&MemberRecord>, why: String)
     };
     ServerRow {
         state,
+        draining: member.is_some_and(|member| member.draining),
         incarnation: member.map_or(0, |member| member.incarnation.0),
         total_bytes: record.capacity.bytes,
         reason: Some(why),
@@ -130,6 +159,7 @@ fn row(name: &str, portal: String, peer: String) -> ServerRow {
     ServerRow {
         server: name.to_owned(),
         state: ServerState::Down,
+        draining: false,
         incarnation: 0,
         portal,
         peer,

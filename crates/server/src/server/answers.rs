@@ -155,6 +155,7 @@ fn status(core: &Core, portal: &Portal, about: &About) -> Status {
     let mut row = ServerRow {
         server: core.name().to_owned(),
         state: ServerState::Down,
+        draining: false,
         incarnation: 0,
         portal: about.portal.clone(),
         peer: about.peer.clone(),
@@ -169,6 +170,7 @@ fn status(core: &Core, portal: &Portal, about: &About) -> Status {
         row.connected = connected.iter().map(|server| name(view, *server)).collect();
         if let Some(member) = view.member(core.me()) {
             row.incarnation = member.record.incarnation.0;
+            row.draining = member.record.draining;
             row.state = match member.record.state {
                 MemberState::Up => ServerState::Up,
                 MemberState::Syncing => ServerState::Syncing,
