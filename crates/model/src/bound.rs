@@ -101,8 +101,25 @@ impl Bound {
             return Err(format!("{key}={value}: at most {most}"));
         }
         *place = value;
-        if self.replicas == 0 || self.servers < self.replicas {
-            return Err(format!("{} replicas on {} servers: no such group", self.replicas, self.servers));
+        Ok(())
+    }
+
+    /// Whether there is such a group.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        let Self { servers, replicas, one_down, one_gone, .. } = *self;
+        if replicas == 0 || servers < replicas {
+            return Err(format!("{replicas} replicas on {servers} servers: no such group"));
+        }
+        if one_down && replicas < 2 {
+            return Err(
+                "one-down=1: the replica that is down is the second, so there have to be two".to_owned()
+            );
+        }
+        if one_gone && !one_down {
+            return Err("one-gone=1: only with one-down=1, for it is that one that stays away".to_owned());
         }
         Ok(())
     }
@@ -129,5 +146,35 @@ impl Bound {
             _ => return Err(format!("{key}={value}: 0 or 1")),
         };
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(settings: &[(&str, u8)]) -> Result<Bound, String> {
+        let mut bound = Bound::QUIET;
+        for (key, value) in settings {
+            bound.set(key, *value)?;
+        }
+        bound.check().map(|()| bound)
+    }
+
+    #[test]
+    fn a_bound_is_set_in_any_order_and_checked_as_a_whole() {
+        let bound = with(&[("replicas", 3), ("one-gone", 1), ("one-down", 1), ("servers", 4)]).unwrap();
+        assert!(bound.servers == 4 && bound.replicas == 3 && bound.one_down && bound.one_gone);
+    }
+
+    #[test]
+    fn what_makes_no_bound_is_refused_with_the_reason() {
+        let problem = |settings: &[(&str, u8)]| with(settings).unwrap_err();
+        assert_eq!(problem(&[("servers", 1)]), "2 replicas on 1 servers: no such group");
+        assert_eq!(problem(&[("writes", 4)]), "writes=4: at most 3");
+        assert_eq!(problem(&[("warm", 2)]), "warm=2: 0 or 1");
+        assert_eq!(problem(&[("speed", 1)]), "speed: a bound has no such key");
+        assert!(problem(&[("one-gone", 1)]).contains("only with one-down=1"));
+        assert!(problem(&[("one-down", 1), ("replicas", 1)]).contains("there have to be two"));
     }
 }

@@ -136,6 +136,7 @@ fn run(arguments: &Arguments) -> Result<bool, String> {
     for (key, value) in &arguments.set {
         bound.set(key, *value)?;
     }
+    bound.check()?;
     let heals = arguments.heals || case.is_some_and(|case| case.property == Property::Heals);
     Ok(one(&bound, *without, heals, *limits))
 }
