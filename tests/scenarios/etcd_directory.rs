@@ -7,6 +7,7 @@ use evenkeel_meta::{
 };
 use evenkeel_server::directory::{EtcdAddress, EtcdDirectory, EtcdTls};
 use evenkeel_tests::{Etcd, Line, StopAtEnd};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -342,6 +343,106 @@ fn a_list_of_many_pages_is_of_one_revision_and_a_large_revision_is_one_batch() {
     assert_eq!((batch.revision, batch.changes.len()), (revision, ENTRIES));
     let again = directory.range(&KeyRange::prefix("/many/"), Some(now)).expect("still kept");
     assert_eq!(again.entries.len(), ENTRIES);
+}
+
+#[test]
+fn an_etcd_without_room_says_what_to_do_and_takes_changes_again_when_it_was_done() {
+    let etcd = Etcd::start_with(1, &["--quota-backend-bytes", "4194304"]);
+    let directory = open(&etcd.address());
+    let big = vec![b'b'; 200 << 10];
+    let began = Instant::now();
+    let refused = loop {
+        assert!(began.elapsed() < WITHIN, "the quota is not reached");
+        let txn = Txn::default().then(Operation::put("/big".into(), big.clone()));
+        match directory.transact(&txn) {
+            Ok(outcome) => assert!(outcome.succeeded),
+            Err(e) => break e,
+        }
+    };
+    let DirectoryError::Unavailable { reason } = refused else { panic!("{refused:?}") };
+    assert!(reason.contains("database space exceeded") && reason.contains("defragment"), "{reason}");
+    // What is there can be read.
+    let entry = get(&directory, "/big").expect("the key was put");
+    etcd.compact(entry.mod_revision.0);
+    let _ = etcd.ctl(&["defrag"]).ok();
+    let _ = etcd.ctl(&["alarm", "disarm"]).ok();
+    let _ = put_surely(&directory, "/small", "x");
+    assert_eq!(get(&directory, "/big").map(|entry| entry.value.len()), Some(200 << 10));
+}
+
+#[test]
+fn with_tls_both_sides_show_certificates_and_others_are_refused() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let [group, stranger] = ["group", "stranger"].map(|name| Authority::new(folder.path(), name));
+    let text = |path: &Path| path.to_str().expect("a readable path").to_owned();
+    let (cert, key) = group.sign("etcd");
+    let flags =
+        ["--client-cert-auth", "--trusted-ca-file", &text(&group.certificate), "--cert-file", &text(&cert)];
+    let etcd = Etcd::start_tls(1, &[&flags[..], &["--key-file", &text(&key)]].concat(), &{
+        let (cert, key) = group.sign("etcdctl");
+        [
+            "--cacert".to_owned(),
+            text(&group.certificate),
+            "--cert".to_owned(),
+            text(&cert),
+            "--key".to_owned(),
+            text(&key),
+        ]
+    });
+    let address = EtcdAddress::parse(&etcd.address()).expect("an address");
+    let open = |ca: &Authority, client: Option<&Authority>| {
+        let identity = client.map(|authority| authority.sign("client"));
+        let tls = EtcdTls { ca: Some(ca.certificate.clone()), identity };
+        EtcdDirectory::open(&address, &tls, Duration::ZERO)
+    };
+    let directory = open(&group, Some(&group)).expect("etcd answers");
+    let _ = put_surely(&directory, "/a", "x");
+    let mut watch = directory.watch("/", Revision(1)).expect("a watch");
+    assert_eq!(next(&mut *watch).changes[0].key, Key::from("/a"));
+    // An etcd that another authority signed, a client of another one, and one without a certificate.
+    for (ca, client) in [(&stranger, Some(&group)), (&group, Some(&stranger)), (&group, None)] {
+        let line = match open(ca, client) {
+            Ok(_) => panic!("admitted"),
+            Err(e) => e.to_string(),
+        };
+        assert!(line.contains("etcds://127.0.0.1") && !line.contains('\n'), "{line}");
+    }
+}
+
+/// An authority for certificates, and those that it signed, in files.
+struct Authority {
+    folder: PathBuf,
+    certificate: PathBuf,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Authority {
+    fn new(folder: &Path, name: &str) -> Self {
+        let folder = folder.join(name);
+        std::fs::create_dir(&folder).expect("the folder can be made");
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let mut params = rcgen::CertificateParams::new([]).expect("no names");
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let certificate = folder.join("ca.pem");
+        std::fs::write(&certificate, params.self_signed(&key).expect("a certificate").pem())
+            .expect("written");
+        Self { folder, certificate, issuer: rcgen::Issuer::new(params, key) }
+    }
+
+    fn sign(&self, name: &str) -> (PathBuf, PathBuf) {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let mut params = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).expect("a name");
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let signed = params.signed_by(&key, &self.issuer).expect("a certificate");
+        let files = [("pem", signed.pem()), ("key", key.serialize_pem())];
+        let [cert, key] = files.map(|(kind, text)| {
+            let path = self.folder.join(format!("{name}.{kind}"));
+            std::fs::write(&path, text).expect("written");
+            path
+        });
+        (cert, key)
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::ports::free_ports;
 use crate::program::{Ran, run_within};
 use rustix::process::{Pid, Signal, kill_process};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -17,6 +18,8 @@ pub struct Etcd {
     ports: u16,
     members: Vec<Option<Child>>,
     flags: Vec<String>,
+    /// What etcdctl needs for TLS; empty without.
+    tls: Vec<String>,
 }
 
 impl Etcd {
@@ -35,9 +38,19 @@ impl Etcd {
     /// As [`Self::start`].
     #[must_use]
     pub fn start_with(members: u16, flags: &[&str]) -> Self {
+        Self::start_tls(members, flags, &[])
+    }
+
+    /// The same with flags for TLS with clients: of each member, and of etcdctl.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn start_tls(members: u16, flags: &[&str], tls: &[String]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut etcd = Self { folder, ports: free_ports(members * 2), members: Vec::new(), flags };
+        let ports = free_ports(members * 2);
+        let mut etcd = Self { folder, ports, members: Vec::new(), flags, tls: tls.to_vec() };
         etcd.members.resize_with(usize::from(members), || None);
         (0..members).for_each(|member| etcd.spawn(member));
         etcd.wait();
@@ -59,7 +72,7 @@ impl Etcd {
     pub fn address(&self) -> String {
         let members: Vec<String> =
             (0..self.count()).map(|member| format!("127.0.0.1:{}", self.port(member))).collect();
-        format!("etcd://{}", members.join(","))
+        format!("etcd{}://{}", if self.tls.is_empty() { "" } else { "s" }, members.join(","))
     }
 
     /// Starts a member that does not run; does not wait for it.
@@ -69,6 +82,11 @@ impl Etcd {
     pub fn spawn(&mut self, member: u16) {
         assert!(self.members[usize::from(member)].is_none(), "member {member} runs");
         let url = |port: u16| format!("http://127.0.0.1:{port}");
+        let client = if self.tls.is_empty() {
+            url(self.port(member))
+        } else {
+            url(self.port(member)).replace("http", "https")
+        };
         let peer = |member: u16| url(self.ports + self.count() + member);
         let all: Vec<String> = (0..self.count()).map(|m| format!("m{m}={}", peer(m))).collect();
         let log = std::fs::OpenOptions::new()
@@ -81,8 +99,7 @@ impl Etcd {
             .envs(std::env::vars().filter(|(name, _)| !name.starts_with("ETCD")))
             .args(["--name", &format!("m{member}")])
             .args(["--data-dir", &self.folder.path().join(format!("m{member}")).display().to_string()])
-            .args(["--listen-client-urls", &url(self.port(member))])
-            .args(["--advertise-client-urls", &url(self.port(member))])
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
             .args(["--listen-peer-urls", &peer(member), "--initial-advertise-peer-urls", &peer(member)])
             .args(["--initial-cluster", &all.join(","), "--initial-cluster-state", "new"])
             .args(&self.flags)
@@ -153,8 +170,35 @@ impl Etcd {
         let endpoints: Vec<String> =
             members.iter().map(|member| format!("127.0.0.1:{}", self.port(*member))).collect();
         let endpoints = format!("--endpoints={}", endpoints.join(","));
-        let args: Vec<&str> = [endpoints.as_str()].into_iter().chain(args.iter().copied()).collect();
+        let tls = self.tls.iter().map(String::as_str);
+        let args: Vec<&str> =
+            [endpoints.as_str()].into_iter().chain(tls).chain(args.iter().copied()).collect();
         run_within(Duration::from_secs(60), "etcdctl", &args)
+    }
+
+    /// Writes a backup into a file.
+    ///
+    /// # Panics
+    /// If etcd refuses.
+    pub fn back_up(&self, file: &Path) {
+        let _ = self.ctl_at(&[0], &["snapshot", "save", path_text(file)]).ok();
+    }
+
+    /// Puts a stopped etcd of one member back to a backup, and starts it.
+    ///
+    /// # Panics
+    /// If it runs, or the backup cannot be used.
+    pub fn restore(&mut self, file: &Path) {
+        let (data, gone) = (self.folder.path().join("m0"), self.folder.path().join("m0.gone"));
+        std::fs::rename(&data, gone).expect("the data of before can be put aside");
+        let peer = format!("http://127.0.0.1:{}", self.ports + self.count());
+        let cluster = format!("m0={peer}");
+        let args = ["snapshot", "restore", path_text(file), "--data-dir", path_text(&data)];
+        let more = ["--name", "m0", "--initial-cluster", &cluster, "--initial-advertise-peer-urls", &peer];
+        let args: Vec<&str> = args.into_iter().chain(more).collect();
+        let _ = run_within(Duration::from_secs(60), "etcdctl", &args).ok();
+        self.spawn(0);
+        self.wait();
     }
 
     /// Has etcd forget the history up to a revision.
@@ -178,6 +222,10 @@ impl Etcd {
         };
         running.into_iter().find(is_leader).expect("a member leads")
     }
+}
+
+fn path_text(path: &Path) -> &str {
+    path.to_str().expect("a readable path")
 }
 
 impl Drop for Etcd {

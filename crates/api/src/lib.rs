@@ -5,6 +5,7 @@
 //! numbered from the start of their volume.
 
 mod certificate;
+mod doctor;
 mod error;
 mod load;
 mod moves;
@@ -16,6 +17,7 @@ mod version;
 mod volume;
 
 pub use certificate::{CertificateRow, CertificatesTable, CreateJoinToken, JoinToken, RevokeCertificates};
+pub use doctor::{ExtentList, ExtentLists, ExtentOnDisk, MissingVolume, RebuiltRoute, RebuiltRoutes};
 pub use error::ApiError;
 pub use load::{Balancing, LoadTable, ResourceLoad, ServerLoadRow};
 pub use moves::{MoveRequest, MoveRow, MoveState, MovesTable};

@@ -1,8 +1,8 @@
 //! The command line.
 
 use crate::commands::{
-    bench, check, completions, explain, group, load, move_extent, moves, route, serve, server, session,
-    version, volume, wait,
+    bench, check, completions, doctor, explain, group, load, move_extent, moves, route, serve, server,
+    session, version, volume, wait,
 };
 use crate::output::Format;
 use clap::{Args, Parser, Subcommand};
@@ -76,6 +76,9 @@ pub(crate) enum Command {
     Bench(bench::Flags),
     /// Check a stopped server's store.
     Check(check::Flags),
+    /// Mend a group whose directory was restored from a backup.
+    #[command(subcommand)]
+    Doctor(doctor::Command),
     /// Versions of everything that can disagree.
     Version(Asking<version::Flags>),
     /// Print a completion script for a shell.

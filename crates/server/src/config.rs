@@ -62,6 +62,9 @@ pub struct ServeConfig {
     /// Address of the admin API. Without a token it is on loopback only.
     #[serde(default = "default_api")]
     pub api: SocketAddr,
+    /// Where the other processes of the group reach the API, if that is another address than `api`.
+    #[serde(default)]
+    pub advertise_api: Option<SocketAddr>,
     /// The file with the tokens of the admin API; absent: `DIR/tls/api-token` if it exists, which `evenkeel group init`
     /// makes.
     #[serde(default)]
@@ -353,6 +356,7 @@ impl ServeConfig {
             directory: default_directory(),
             directory_tls: DirectoryTls::default(),
             api,
+            advertise_api: None,
             api_token: None,
             peer: PeerConfig::default(),
             disk: DiskConfig::default(),
@@ -387,6 +391,7 @@ impl ServeConfig {
             )));
         }
         self.etcd()?;
+        self.check_api_address()?;
         if !self.api.ip().is_loopback() && self.api_token_path().is_none() {
             return Err(error(format!(
                 "api '{}': must be a loopback address such as 127.0.0.1:8260, there is no token; 'evenkeel group init' \
@@ -483,6 +488,28 @@ impl ServeConfig {
     pub fn api_token_path(&self) -> Option<PathBuf> {
         let made = || Some(files::api_token(&self.data)).filter(|path| path.exists());
         self.api_token.clone().or_else(made)
+    }
+
+    /// Where the other processes find the API: as advertised, else where it listens, and if that is everywhere, where the
+    /// first server's peers connect. It is the same for all servers of the process, which is one by it.
+    #[must_use]
+    pub fn api_address(&self) -> SocketAddr {
+        let mut api = self.advertise_api.unwrap_or(self.api);
+        if let Some(first) = self.servers.first()
+            && api.ip().is_unspecified()
+        {
+            api.set_ip(first.peer_address().ip());
+        }
+        api
+    }
+
+    fn check_api_address(&self) -> Result<(), ServeError> {
+        match self.advertise_api {
+            Some(address) if address.ip().is_unspecified() || address.port() == 0 => Err(error(format!(
+                "advertise_api '{address}': name an address and a port that other processes can connect to"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// The etcd that holds the directory, if one does, and what TLS with it takes.
@@ -624,6 +651,7 @@ mod tests {
             ("127.0.0.1:7260", "10.0.0.11:7260", "evenkeel group init"),
             ("data =", "peer.data = \"rot13\"\ndata =", "rot13"),
             ("data =", "directory = \"etcd://\"\ndata =", "'etcd://'"),
+            ("data =", "directory = \"etcd://a\"\nadvertise_api = \"0.0.0.0:8260\"\ndata =", "advertise_api"),
             ("data =", "directory = \"zookeeper\"\ndata =", "'zookeeper'"),
             ("data =", "directory = \"etcds://a\"\ndata =", "directory_tls.ca"),
             ("data =", "directory = \"etcd://a\"\ndirectory_tls.ca = \"f\"\ndata =", "write etcds://"),

@@ -6,7 +6,7 @@
 //! * `server`: one server, on a thread of its own: `server::core` connects engine, store, disk, peers and directory;
 //!   `server::portal` takes initiators, `server::peers` the other servers, `server::balancer` measures and decides.
 //! * `security`: who may talk to this process, and how it shows who it is.
-//! * [`directory`]: the directory on etcd.
+//! * [`directory`]: the directory on etcd; `doctor`: what is to be done after it was restored from a backup.
 //! * `disk`: how reads and writes reach a file or block device.
 //! * `verify`: the stores against the directory.
 
@@ -15,6 +15,7 @@ mod clock;
 pub mod config;
 pub mod directory;
 mod disk;
+mod doctor;
 mod entropy;
 mod error;
 mod http;
@@ -31,6 +32,7 @@ mod verify;
 
 pub use clock::wall_ms;
 pub use config::ServeConfig;
+pub use doctor::{Rebuild, extents, rebuild_routes};
 pub use error::ServeError;
 pub use offline::check;
 pub use process::{Running, serve, start};

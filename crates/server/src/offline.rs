@@ -78,7 +78,7 @@ fn read_copy(path: &Path) -> Result<View, ServeError> {
 const GROUPS: &str = "/evenkeel/";
 
 /// The stores at a path: a store itself, a server's folder, or a data folder of several servers.
-fn stores(path: &Path) -> Result<Vec<(String, PathBuf)>, ServeError> {
+pub(crate) fn stores(path: &Path) -> Result<Vec<(String, PathBuf)>, ServeError> {
     let name_of =
         |path: &Path| path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let metadata = std::fs::metadata(path).map_err(|e| error(format!("'{}': {e}", path.display())))?;

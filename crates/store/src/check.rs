@@ -250,6 +250,15 @@ fn check_record(disk: &dyn Disk, image: &Image, slot: u32, record: &Record, repo
     }
 }
 
+/// The group and server that a store belongs to, by its superblock.
+///
+/// # Errors
+/// When the superblock cannot be read.
+pub fn belongs_to(disk: &dyn Disk) -> Result<(String, ServerId), StoreFault> {
+    let (superblock, _) = Superblock::choose(Superblock::read_copies(disk)?, disk.len())?;
+    Ok((superblock.group, superblock.server))
+}
+
 /// The extent records of a store, in order, read offline; problems of single records are left to [`check`].
 ///
 /// # Errors

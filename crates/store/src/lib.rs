@@ -46,7 +46,7 @@ mod store;
 mod superblock;
 mod units;
 
-pub use check::{CheckDepth, CheckReport, Finding, FindingKind, check, inventory};
+pub use check::{CheckDepth, CheckReport, Finding, FindingKind, belongs_to, check, inventory};
 pub use disk::{Disk, DiskError, DiskIo, IoId, IoKind, IoPieces, run_io, run_one};
 pub use fault::StoreFault;
 pub use format::FormatOptions;

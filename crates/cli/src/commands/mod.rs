@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod doctor;
 pub(crate) mod explain;
 pub(crate) mod group;
 pub(crate) mod load;
@@ -66,6 +67,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Session(command) => session::run(&context, command),
         Command::Bench(flags) => bench::run(&context, flags),
         Command::Check(flags) => check::run(&context, flags),
+        Command::Doctor(command) => doctor::run(&context, command),
         Command::Version(asking) => version::run(&context, &asking.api, &asking.flags),
         Command::Completions(flags) => completions::run(flags),
     }

@@ -61,6 +61,9 @@ pub(crate) struct Flags {
     /// Where the admin API is; without a token on loopback only [default: 127.0.0.1:8260].
     #[arg(long, env = "EVENKEEL_API_LISTEN", value_name = "IP:PORT")]
     api: Option<SocketAddr>,
+    /// Where the other processes of the group reach the admin API, if that is not where it listens.
+    #[arg(long, env = "EVENKEEL_ADVERTISE_API", value_name = "IP:PORT")]
+    advertise_api: Option<SocketAddr>,
     /// File with the tokens of the admin API [default: tls/api-token in the data folder, if it exists].
     #[arg(long, env = "EVENKEEL_API_TOKEN_FILE", value_name = "FILE")]
     api_token: Option<PathBuf>,
@@ -162,6 +165,7 @@ const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn override_group(config: &mut ServeConfig, flags: &Flags) {
     set(&mut config.data, &flags.data);
+    set(&mut config.advertise_api, &flags.advertise_api.map(Some));
     set(&mut config.directory, &flags.directory);
     set(&mut config.directory_tls.ca, &flags.directory_ca.clone().map(Some));
     set(&mut config.directory_tls.cert, &flags.directory_cert.clone().map(Some));

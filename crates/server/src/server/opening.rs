@@ -1,7 +1,7 @@
 //! Opening a server's store and entering its start in the directory.
 
 use super::Launch;
-use crate::config::{CapacityConfig, STORE_BYTES_MIN, ServeConfig, ServerConfig};
+use crate::config::{CapacityConfig, STORE_BYTES_MIN};
 use crate::disk::{DiskFile, DiskFileOptions, first_trace, sync_folder};
 use crate::entropy::random_u64;
 use crate::error::{ServeError, error};
@@ -10,7 +10,7 @@ use crate::probe;
 use evenkeel_meta::change::Actor;
 use evenkeel_meta::records::{ServerCapacity, ServerRecord};
 use evenkeel_store::{Disk, FormatOptions, OpenOptions, OpenReport, Store, StoreFault};
-use evenkeel_types::{Incarnation, ServerId};
+use evenkeel_types::{Epoch, Incarnation, ServerId};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -102,6 +102,7 @@ pub(super) fn open(launch: &Launch) -> Result<Opened, ServeError> {
         (fault, _) => wrong(fault),
     })?;
     let took = began.elapsed();
+    refuse_older_directory(launch, &path, &store)?;
     let incarnation = report.incarnation;
     let actor = membership::start(&*launch.directory, &launch.keys, id, incarnation)?;
     let capacity = match server.capacity {
@@ -110,6 +111,24 @@ pub(super) fn open(launch: &Launch) -> Result<Opened, ServeError> {
     };
     let direct = file.is_direct();
     Ok(Opened { store, file: Arc::new(file), actor, capacity, direct, path, formatted: blank, took, report })
+}
+
+/// A directory elsewhere can be restored from a backup, and would lead to copies that are not there any more.
+fn refuse_older_directory(launch: &Launch, path: &Path, store: &Store) -> Result<(), ServeError> {
+    if launch.mark == 0 {
+        return Ok(());
+    }
+    let view = membership::read(&*launch.directory, &launch.keys)?;
+    let known = store.inventory().iter().map(|record| record.accepted).max().unwrap_or(Epoch::ZERO);
+    let reached = Epoch::new(view.generation(), view.revision().0);
+    if known <= reached {
+        return Ok(());
+    }
+    Err(error(format!(
+        "store '{}': knows epoch {known}, but the directory has come to {reached} only: it was restored from a backup; stop \
+         all servers of the group, and go on with 'evenkeel doctor', as docs/operations.md says",
+        path.display()
+    )))
 }
 
 /// The incarnation that the directory knows the server in; 0 before its first start.
@@ -175,7 +194,7 @@ fn register(launch: &Launch, file: &DiskFile) -> Result<ServerId, ServeError> {
         name: server.name.clone(),
         portals: vec![server.portal.to_string()],
         peer: server.peer_address().to_string(),
-        api: Some(api_url(&launch.config, server)),
+        api: Some(format!("http://{}", launch.config.api_address())),
         domain: server.domain.clone().unwrap_or_else(machine_name),
         capacity: ServerCapacity {
             bytes: file.len(),
@@ -187,16 +206,6 @@ fn register(launch: &Launch, file: &DiskFile) -> Result<ServerId, ServeError> {
         store_id: launch.mark,
     };
     membership::register(&*launch.directory, &launch.keys, &record)
-}
-
-/// Where the other processes find this one's API: where it listens, and if that is everywhere, where the server's peers
-/// connect.
-fn api_url(config: &ServeConfig, server: &ServerConfig) -> String {
-    let mut api = config.api;
-    if api.ip().is_unspecified() {
-        api.set_ip(server.peer_address().ip());
-    }
-    format!("http://{api}")
 }
 
 /// The name of this machine: servers on it fail together.
