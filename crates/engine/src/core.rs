@@ -69,6 +69,10 @@ pub(crate) enum Pending {
         region: Region,
         version: Version,
     },
+    /// A region for this server's own copy, from another one.
+    Mend { extent: ExtentId, region: Region, from: ServerId },
+    /// A region that the owner asks for.
+    Fetch { server: ServerId, session: u64, extent: ExtentId, attachment: u64, region: Region },
     /// Space for writes to a copy here.
     ReplicaReserve { server: ServerId, session: u64, extent: ExtentId, attachment: u64, regions: Regions },
     /// A copy that is given up.

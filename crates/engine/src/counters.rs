@@ -54,6 +54,8 @@ pub struct Counters {
     pub takeovers: u64,
     /// Copies freed.
     pub freed: u64,
+    /// Regions of this server's copies that were mended from another one.
+    pub mended: u64,
     /// Servers that this one marked down.
     pub marked_down: u64,
 }

@@ -12,11 +12,11 @@ use crate::slots::Key;
 use crate::timers::Timer;
 use evenkeel_meta::{Batch, Changes, DirectoryError, MemberState, Revision, TxnOutcome, View};
 use evenkeel_peer::{
-    Copied, CopyOutcome, Heartbeat, HeartbeatAck, INVENTORY_PAGE_MAX, Inventory, InventoryReply, Message,
-    OldestOpen, Refusal, Reply, ReplyOutcome, Request, Reserved, VOIDED_MAX, Written,
+    Copied, CopyOutcome, Fetched, Heartbeat, HeartbeatAck, INVENTORY_PAGE_MAX, Inventory, InventoryReply,
+    Message, OldestOpen, Refusal, Reply, ReplyOutcome, Request, Reserved, VOIDED_MAX, Written,
 };
-use evenkeel_types::store_op::{StoreError, StoreOp, StoreOutcome, StoreReply, StoreTicket};
-use evenkeel_types::{ExtentId, Incarnation, ServerId, Time, WriteId};
+use evenkeel_types::store_op::{RegionImage, StoreError, StoreOp, StoreOutcome, StoreReply, StoreTicket};
+use evenkeel_types::{ExtentId, Incarnation, Payload, ServerId, Time, Version, WriteId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -68,6 +68,9 @@ impl Engine {
             Pending::Release { extent } => {
                 self.with_extent(extent, |extent, core| extent.handle_released(core, &outcome));
             }
+            Pending::Mend { extent, region, from } => {
+                self.with_extent(extent, |extent, core| extent.handle_mended(core, region, from, &outcome));
+            }
             Pending::Sweep => self.handle_sweep(outcome),
             Pending::Rebuild => {
                 let page = match outcome {
@@ -97,6 +100,26 @@ impl Engine {
                 let outcome = copy_outcome(&outcome);
                 let copied = Copied { extent, attachment, region, version, outcome };
                 self.core.answer(server, session, Message::Copied(copied));
+            }
+            Pending::Fetch { server, session, extent, attachment, region } => {
+                let nothing = |refusal| Fetched {
+                    extent,
+                    attachment,
+                    region,
+                    refusal: Some(refusal),
+                    version: Version::NONE,
+                    present: 0,
+                    identities: Vec::new(),
+                    data: Payload::default(),
+                };
+                let fetched = match outcome {
+                    Ok(StoreReply::Image(RegionImage { version, present, identities, data })) => {
+                        let refusal = None;
+                        Fetched { extent, attachment, region, refusal, version, present, identities, data }
+                    }
+                    _ => nothing(Refusal::Busy),
+                };
+                self.core.answer(server, session, Message::Fetched(fetched));
             }
             Pending::ReplicaReserve { server, session, extent, attachment, regions } => {
                 let refusal = match copy_outcome(&outcome) {
@@ -198,6 +221,14 @@ impl Engine {
                 let id = reserve.extent;
                 self.extent_mut(id);
                 self.with_extent(id, |extent, core| extent.handle_reserve(core, from, &reserve));
+            }
+            Message::Fetch(fetch) => {
+                let id = fetch.extent;
+                self.extent_mut(id);
+                self.with_extent(id, |extent, core| extent.handle_fetch(core, from, &fetch));
+            }
+            Message::Fetched(fetched) => {
+                self.with_extent(fetched.extent, |extent, core| extent.handle_fetched(core, from, fetched));
             }
             Message::Reserved(answer) => self.with_extent(answer.extent, |extent, core| {
                 extent.handle_reserved_there(core, from, &answer);

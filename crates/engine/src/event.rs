@@ -271,6 +271,15 @@ pub enum EngineEvent {
         /// Regions of extents that differed.
         differing: u64,
     },
+    /// A region with a bad block was mended from another copy.
+    Mended {
+        /// Which extent.
+        extent: ExtentId,
+        /// Which region.
+        region: Region,
+        /// Whose copy was good.
+        from: ServerId,
+    },
     /// A copy of an extent was freed.
     Freed {
         /// Which extent.

@@ -221,6 +221,8 @@ fn extent_of(message: &Message) -> Option<ExtentId> {
         Message::Copied(copied) => Some(copied.extent),
         Message::Reserve(reserve) => Some(reserve.extent),
         Message::Reserved(reserved) => Some(reserved.extent),
+        Message::Fetch(fetch) => Some(fetch.extent),
+        Message::Fetched(fetched) => Some(fetched.extent),
         Message::Detach(detach) => Some(detach.extent),
         _ => None,
     }
@@ -293,6 +295,10 @@ impl std::fmt::Display for Brief<'_> {
             Message::Current(current) => write!(f, " {} extents", current.extents.len()),
             Message::Compared(compared) => {
                 write!(f, " revision {} differing {}", compared.revision, compared.differing)
+            }
+            Message::Fetch(fetch) => write!(f, " region {}", fetch.region),
+            Message::Fetched(fetched) => {
+                write!(f, " region {} version {} {:?}", fetched.region, fetched.version, fetched.refusal)
             }
             Message::Probe(probe) => write!(f, " {}", probe.server),
             Message::Probed(probed) => write!(f, " {} reached {}", probed.server, probed.reached),

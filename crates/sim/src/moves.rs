@@ -295,6 +295,10 @@ impl World<'_> {
                 self.note(About::Routine, format_args!("{id} found itself down"));
                 return self.crash(id);
             }
+            EngineEvent::Mended { extent, region, from } => {
+                let what = format_args!("{id} mended region {region} of {extent} from {from}");
+                self.note(About::Extent(extent), what);
+            }
             EngineEvent::Rejoined => self.note(About::Routine, format_args!("{id} is up again")),
             EngineEvent::Compared { server, regions, differing } => {
                 let what =

@@ -232,6 +232,7 @@ impl Extent {
         for operation in unanswered {
             self.consider_write(core, operation);
         }
+        self.lose_mender(core, server);
         self.unblock(core);
     }
 

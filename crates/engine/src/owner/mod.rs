@@ -9,12 +9,15 @@
 //! * **Versions.** A write gets its version when nothing keeps it from going to all copies at once ([`write`]). Each
 //!   write names the versions that it replaces. If the store refuses one, those behind it in the chain are refused
 //!   too; then the regions are held until the chain is known again, and the writes get new versions.
+//! * **Whole.** A block that cannot be read is mended from another copy ([`mend`]); only if there is none that has it, the
+//!   reader is told.
 //! * **Once.** A write that other gateways may retry leaves its identity with its version ([`identities`]). A retry is
 //!   answered with what became of the first.
 
 mod compare_and_write;
 mod identities;
 pub(crate) mod locks;
+mod mend;
 mod merge;
 mod read;
 mod reign;
@@ -23,6 +26,7 @@ mod takeover;
 mod write;
 
 pub(crate) use identities::Floors;
+pub(crate) use mend::Mending;
 pub(crate) use reign::{Phase, Reign};
 
 use crate::core::Core;
@@ -99,6 +103,11 @@ impl Extent {
             Ok(_) => unreachable!("a store answers a read with data or an error"),
             Err(error) => {
                 let outcome = refused(operation, error);
+                if let StoreError::BadBlock { block } = error
+                    && self.mend_block(core, key, block)
+                {
+                    return;
+                }
                 self.finish(core, key, outcome);
                 return;
             }

@@ -1,5 +1,6 @@
 //! The state of an owner.
 
+use super::Mending;
 use super::locks::RangeLocks;
 use crate::copies::{CopyLink, Role};
 use crate::core::Core;
@@ -72,6 +73,8 @@ pub(crate) struct Reign {
     pub(crate) remembered: BTreeMap<WriteId, Regions>,
     /// Begun writes by identity.
     pub(crate) open_writes: BTreeMap<WriteId, Key>,
+    /// Regions with a block that could not be read, which another copy is asked for.
+    pub(crate) mending: BTreeMap<Region, Mending>,
     /// The copies at other servers, as far as they are not down.
     pub(crate) links: Vec<CopyLink>,
     /// The move of a copy, this server's or another's.
@@ -102,6 +105,7 @@ impl Reign {
             running: 0,
             remembered: BTreeMap::new(),
             open_writes: BTreeMap::new(),
+            mending: BTreeMap::new(),
             links: Vec::new(),
             mover: None,
         }
@@ -164,9 +168,11 @@ impl Reign {
         }
     }
 
-    /// Regions that take no new writes for the moment: those in motion to a copy, and those whose chain of versions broke.
+    /// Regions that take no new writes for the moment: those in motion to a copy, those that are being mended, and those
+    /// whose chain of versions broke.
     pub(crate) fn held(&self) -> Regions {
-        self.links.iter().fold(self.broken, |held, link| held.union(link.in_motion()))
+        let mending = self.mending.keys().fold(self.broken, |held, region| held.with(*region));
+        self.links.iter().fold(mending, |held, link| held.union(link.in_motion()))
     }
 
     /// Whether an answer to a reader may leave: all whose lease is needed give one.

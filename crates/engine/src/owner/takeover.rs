@@ -174,12 +174,16 @@ impl Extent {
                 self.copy_regions(core);
                 self.consider_serving(core);
             }
-            Phase::Serving if reign.links.is_empty() => self.continue_move(core),
+            Phase::Serving if reign.links.is_empty() => {
+                self.continue_mending(core);
+                self.continue_move(core);
+            }
             Phase::Serving => {
                 self.continue_move(core);
                 self.tend_links(core);
                 self.copy_regions(core);
                 self.promise_current(core);
+                self.continue_mending(core);
                 self.continue_move(core);
             }
             Phase::Describing | Phase::Fencing | Phase::Draining => {}

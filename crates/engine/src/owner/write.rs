@@ -252,6 +252,7 @@ impl Extent {
             Err(error) => self.mend_chain(core, key, *error),
         }
         self.continue_repair(core);
+        self.continue_mending(core);
         self.progress_reign(core);
     }
 

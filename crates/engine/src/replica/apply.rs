@@ -5,11 +5,12 @@ use crate::core::{Core, Pending};
 use crate::event::{Arrival, Output};
 use crate::extent::Extent;
 use evenkeel_peer::{
-    Copied, CopyOutcome, Detach, Message, Refusal, RegionCopy, ReplicaWrite, Reserve, Reserved, Written,
+    Copied, CopyOutcome, Detach, Fetch, Fetched, Message, Refusal, RegionCopy, ReplicaWrite, Reserve,
+    Reserved, Written,
 };
 use evenkeel_types::geometry::BLOCKS_PER_REGION;
 use evenkeel_types::store_op::{Content, RegionImage, StoreError, StoreOp, StoreOutcome, StoreWrite};
-use evenkeel_types::{BlockRange, Epoch, Region, ServerId};
+use evenkeel_types::{BlockRange, Epoch, Payload, Region, ServerId, Version};
 
 impl Extent {
     /// Whether what comes under this attachment is to be applied; the connection over which to answer.
@@ -116,6 +117,24 @@ impl Extent {
                 let refused = Reserved { extent, attachment, regions, refusal: Some(refusal) };
                 core.send(from, Message::Reserved(refused));
             }
+        }
+    }
+
+    /// The owner cannot read a region of its own copy, and asks for the one here.
+    pub(crate) fn handle_fetch(&mut self, core: &mut Core, from: ServerId, fetch: &Fetch) {
+        let (extent, attachment, region) = (self.id, fetch.attachment, fetch.region);
+        // Whoever is refused here finds the attachment ended, and asks elsewhere.
+        if let Ok(session) = self.admits(core, from, attachment, fetch.epoch) {
+            core.store(
+                Pending::Fetch { server: from, session, extent, attachment, region },
+                StoreOp::ReadRegion { extent, region },
+            );
+        } else {
+            let refusal = Some(Refusal::NotAttached);
+            let (version, present) = (Version::NONE, 0);
+            let (identities, data) = (Vec::new(), Payload::default());
+            let nothing = Fetched { extent, attachment, region, refusal, version, present, identities, data };
+            core.send(from, Message::Fetched(nothing));
         }
     }
 

@@ -293,3 +293,66 @@ fn a_server_that_is_emptied_keeps_no_copy() {
         assert_eq!(world.byte_at(4, u64::from(index) * extent, BLOCK), index as u8 + 1);
     }
 }
+
+/// A block that cannot be read at the owner is read from the other copy, and mended.
+#[test]
+fn a_bad_block_is_mended_from_another_copy_and_the_reader_does_not_notice() {
+    let mut world = World::with_replicas(2, 2);
+    world.write_now(1, 0, 4 * BLOCK, 7);
+    let extent = world.extent(0);
+    world.servers.get_mut(&1).unwrap().store.bad.insert((extent, 2));
+    // A read, and a write of part of the block.
+    let read = world.read(1, 0, 4 * BLOCK);
+    let write = world.write(1, 2 * u64::from(BLOCK) + 512, 512, 9);
+    world.pass_ms(100);
+    assert_eq!(world.read_byte(1, read), 7);
+    assert!(world.outcome(1, write).unwrap().is_ok());
+    assert_eq!(world.byte_at(1, 2 * u64::from(BLOCK), 512), 7);
+    assert_eq!(world.byte_at(1, 2 * u64::from(BLOCK) + 512, 512), 9);
+    assert!(world.servers[&1].store.bad.is_empty());
+    assert_eq!(world.engine(1).counters().mended, 1);
+    assert_equal_copies(&world, 0, &[1, 2]);
+}
+
+/// Bad at both copies: the reader hears it, for what it asked, and everything else goes on.
+#[test]
+fn a_block_that_is_bad_at_all_copies_is_a_medium_error() {
+    let mut world = World::with_replicas(2, 2);
+    world.write_now(1, 0, 4 * BLOCK, 7);
+    let extent = world.extent(0);
+    for server in [1, 2] {
+        world.servers.get_mut(&server).unwrap().store.bad.insert((extent, 2));
+    }
+    let read = world.read(2, 0, 4 * BLOCK);
+    world.pass_ms(100);
+    let offset = 2 * u64::from(BLOCK);
+    assert_eq!(world.error(2, read), Some(evenkeel_types::BlockError::Medium { offset }));
+    assert_eq!(world.byte_at(2, 0, BLOCK), 7);
+    assert_eq!(world.engine(1).counters().mended, 0);
+}
+
+/// The other copy is away for a moment: the reader waits for it, or for the word that it is down.
+#[test]
+fn a_reader_waits_for_a_copy_that_is_away_before_it_hears_of_a_bad_block() {
+    for comes_back in [true, false] {
+        let mut world = World::with_replicas(3, 2);
+        world.write_now(1, 0, 4 * BLOCK, 7);
+        let extent = world.extent(0);
+        world.servers.get_mut(&1).unwrap().store.bad.insert((extent, 2));
+        world.hold_links.insert((1, 2));
+        let read = world.read(1, 0, 4 * BLOCK);
+        world.settle();
+        assert!(world.is_open(1, read));
+        world.disconnect(1, 2);
+        world.hold_links.clear();
+        if comes_back {
+            world.connect(1, 2);
+            world.pass_ms(500);
+            assert_eq!(world.read_byte(1, read), 7);
+        } else {
+            world.crash(2);
+            world.pass_ms(5_000);
+            assert!(matches!(world.error(1, read), Some(evenkeel_types::BlockError::Medium { .. })));
+        }
+    }
+}

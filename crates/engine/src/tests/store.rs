@@ -9,7 +9,7 @@ use evenkeel_types::{
     BlockRange, Bytes, Epoch, ExtentId, Payload, Region, Regions, ServerId, Version, WriteId,
 };
 use smallvec::SmallVec;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 #[derive(Clone, Debug)]
 pub(super) struct Record {
@@ -84,6 +84,8 @@ pub(super) struct MemStore {
     pub(super) refuse_records: u32,
     /// Nothing more can be set aside.
     pub(super) no_space_to_reserve: bool,
+    /// Blocks that cannot be read until they are written again.
+    pub(super) bad: BTreeSet<(ExtentId, u16)>,
     /// Regions for which space is set aside.
     pub(super) reserved: BTreeMap<ExtentId, Regions>,
     /// Images of regions are read at once, and answered when the test says so.
@@ -105,10 +107,18 @@ impl MemStore {
 
     fn execute(&mut self, op: StoreOp) -> StoreOutcome {
         match op {
-            StoreOp::Read { extent, blocks } => Ok(StoreReply::Data(self.read(extent, blocks))),
+            StoreOp::Read { extent, blocks } => match self.first_bad(extent, blocks) {
+                Some(block) => Err(StoreError::BadBlock { block }),
+                None => Ok(StoreReply::Data(self.read(extent, blocks))),
+            },
+            StoreOp::ReadRegion { extent, region } if self.first_bad(extent, region.blocks()).is_some() => {
+                Err(StoreError::BadBlock { block: region.blocks().first })
+            }
             StoreOp::Write(write) => self.write(&write),
             StoreOp::ReadRegion { extent, region } => Ok(StoreReply::Image(self.image(extent, region))),
             StoreOp::InstallRegion { extent, region, replaces, image } => {
+                let blocks = region.blocks();
+                self.bad.retain(|(of, block)| *of != extent || !(blocks.first..blocks.end()).contains(block));
                 let record = self.records.get_mut(&extent).ok_or(StoreError::NoRecord)?;
                 let found = record.versions[region.index()];
                 if found != replaces {
@@ -239,6 +249,10 @@ impl MemStore {
             }
         }
         Ok(StoreReply::Done)
+    }
+
+    fn first_bad(&self, extent: ExtentId, blocks: BlockRange) -> Option<u16> {
+        (blocks.first..blocks.end()).find(|block| self.bad.contains(&(extent, *block)))
     }
 
     pub(super) fn read(&self, extent: ExtentId, blocks: BlockRange) -> Payload {

@@ -128,6 +128,17 @@ fn samples() -> Vec<Message> {
         Message::Reserved(Reserved { extent: EXTENT, attachment: 4, regions: Regions(6), refusal: None }),
         Message::Current(Current { extents: vec![(EXTENT, 4), (EXTENT, 0)] }),
         Message::Compared(Compared { revision: 3, regions: 128, differing: 1 }),
+        Message::Fetch(Fetch { extent: EXTENT, epoch: Epoch(9), attachment: 4, region }),
+        Message::Fetched(Fetched {
+            extent: EXTENT,
+            attachment: 4,
+            region,
+            refusal: None,
+            version,
+            present: 0b11,
+            identities: vec![id],
+            data: Payload::zeros(8192),
+        }),
         Message::Probe(Probe { number: 8, server: ServerId(2) }),
         Message::Probed(Probed { number: 8, server: ServerId(2), reached: true }),
         Message::Heartbeat(Heartbeat {

@@ -21,8 +21,8 @@ pub use lease::{Heartbeat, HeartbeatAck, OldestOpen, Voided};
 pub use order::{MoveOrder, REASON_BYTES_MAX};
 pub use probe::{Probe, Probed};
 pub use replica::{
-    Attach, AttachRefused, Attached, Compared, Copied, CopyOutcome, Current, Detach, Part, Refusal,
-    RegionCopy, ReplicaWrite, Reserve, Reserved, Written,
+    Attach, AttachRefused, Attached, Compared, Copied, CopyOutcome, Current, Detach, Fetch, Fetched, Part,
+    Refusal, RegionCopy, ReplicaWrite, Reserve, Reserved, Written,
 };
 pub use request::{PieceOp, Reply, ReplyOutcome, Request};
 
@@ -100,6 +100,10 @@ pub enum Message {
     Probe(Probe),
     /// See [`Probed`].
     Probed(Probed),
+    /// See [`Fetch`].
+    Fetch(Fetch),
+    /// See [`Fetched`].
+    Fetched(Fetched),
 }
 
 impl Message {
@@ -132,6 +136,8 @@ impl Message {
             Self::Compared(_) => 23,
             Self::Probe(_) => 24,
             Self::Probed(_) => 25,
+            Self::Fetch(_) => 26,
+            Self::Fetched(_) => 27,
         }
     }
 
@@ -143,7 +149,7 @@ impl Message {
     /// The name of a kind of message, for logs and tables.
     #[must_use]
     pub const fn kind_name(kind: u16) -> &'static str {
-        const NAMES: [&str; 25] = [
+        const NAMES: [&str; 27] = [
             "hello",
             "refuse",
             "request",
@@ -169,6 +175,8 @@ impl Message {
             "compared",
             "probe",
             "probed",
+            "fetch",
+            "fetched",
         ];
         if kind >= 1 && kind as usize <= NAMES.len() { NAMES[kind as usize - 1] } else { "unknown" }
     }
@@ -198,6 +206,7 @@ impl Message {
             Self::Write(write) => write.epoch,
             Self::Copy(copy) => copy.epoch,
             Self::Reserve(reserve) => reserve.epoch,
+            Self::Fetch(fetch) => fetch.epoch,
             _ => Epoch::ZERO,
         }
     }
@@ -222,7 +231,8 @@ impl Message {
                 visit(data);
             }
             Self::Reply(Reply { outcome: ReplyOutcome::Done { data }, .. })
-            | Self::Copy(RegionCopy { data, .. }) => {
+            | Self::Copy(RegionCopy { data, .. })
+            | Self::Fetched(Fetched { data, .. }) => {
                 data.pieces().for_each(visit);
             }
             _ => {}
@@ -259,6 +269,11 @@ impl Message {
                 copy.data = Payload::from(payload);
                 copy.identities.len() <= IDENTITIES_PER_EXTENT_MAX
                     && copy.data.len() == copy.present.count_ones() as usize * BLOCK_BYTES as usize
+            }
+            Self::Fetched(fetched) => {
+                fetched.data = Payload::from(payload);
+                fetched.identities.len() <= IDENTITIES_PER_EXTENT_MAX
+                    && fetched.data.len() == fetched.present.count_ones() as usize * BLOCK_BYTES as usize
             }
             Self::Load { report } => {
                 *report = payload;

@@ -213,6 +213,41 @@ pub struct Detach {
     pub attachment: u64,
 }
 
+/// The owner asks a copy for a region that it cannot read in its own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Fetch {
+    /// Which extent.
+    pub extent: ExtentId,
+    /// The owner's epoch.
+    pub epoch: Epoch,
+    /// The attach that made the receiver a copy.
+    pub attachment: u64,
+    /// Which region.
+    pub region: Region,
+}
+
+/// The answer to a [`Fetch`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Fetched {
+    /// Which extent.
+    pub extent: ExtentId,
+    /// The attach.
+    pub attachment: u64,
+    /// Which region.
+    pub region: Region,
+    /// None if it could be read there.
+    pub refusal: Option<Refusal>,
+    /// Its version there.
+    pub version: Version,
+    /// Bit n is set if block n of the region is present.
+    pub present: u16,
+    /// The writes that gateways may still retry and that this content has.
+    pub identities: Vec<WriteId>,
+    /// The present blocks, packed; the frame's payload.
+    #[serde(skip)]
+    pub data: Payload,
+}
+
 /// The promise of an owner to a syncing copy: all regions of these extents are current there, and from now on each write
 /// goes there too. It holds until the receiver is attached anew.
 #[derive(Clone, Debug, Serialize, Deserialize)]

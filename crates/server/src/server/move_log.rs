@@ -39,6 +39,9 @@ impl MoveLog {
                 );
             }
             EngineEvent::FoundDown => {}
+            EngineEvent::Mended { extent, region, from } => {
+                tracing::warn!(server, "mended region {region} of {extent} from the copy at {from}");
+            }
             EngineEvent::Freed { extent } => tracing::debug!(server, "freed its copy of {extent}"),
             EngineEvent::CopyMissing { extent } => {
                 tracing::error!(
