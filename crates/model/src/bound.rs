@@ -165,6 +165,8 @@ mod tests {
     fn a_bound_is_set_in_any_order_and_checked_as_a_whole() {
         let bound = with(&[("replicas", 3), ("one-gone", 1), ("one-down", 1), ("servers", 4)]).unwrap();
         assert!(bound.servers == 4 && bound.replicas == 3 && bound.one_down && bound.one_gone);
+        let alone = with(&[("servers", 1), ("replicas", 1)]).unwrap();
+        assert_eq!((alone.servers, alone.replicas), (1, 1));
     }
 
     #[test]
