@@ -30,6 +30,8 @@ async fn pair(mode: Mode, through: Option<&TcpListener>) -> (Wire, Wire) {
         tokio::spawn(relay_flipping(from, to));
     }
     let (accepted, _) = listener.accept().await.unwrap();
+    // What is written separately is there at once, as with the daemon.
+    accepted.set_nodelay(true).unwrap();
     if mode == Mode::Bare {
         return (Wire::bare(dialled), Wire::bare(accepted));
     }
