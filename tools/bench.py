@@ -25,6 +25,10 @@ MIB = 1 << 20
 RUN_BYTES = 256 * MIB
 
 
+# How servers that show certificates can talk to each other: values of `--peer-data`.
+PROTECTED = ("encrypted", "plain")
+
+
 class Row:
     """One comparison: what is asked of the first column's server and of the second's."""
 
@@ -54,6 +58,10 @@ def rows():
     yield Row("uncached read 4KiB QD1", "uncached", "read", 4096, 1, "random", None, None)
     yield Row("forward read 4KiB QD1", "forward", "read", 4096, 1, "random", 2.0, 2.0, inverse=True)
     yield Row("forward read 4KiB QD32", "forward", "read", 4096, 32, "random", None, None)
+    for mode in PROTECTED:
+        yield Row(f"{mode} read 4KiB QD1", mode, "read", 4096, 1, "random", None, None)
+        yield Row(f"{mode} read 4KiB QD32", mode, "read", 4096, 32, "random", None, None)
+        yield Row(f"{mode} read 64KiB QD8", mode, "read", 64 << 10, 8, "random", None, None)
 
 
 COLUMNS = {
@@ -64,6 +72,8 @@ COLUMNS = {
     ),
     "uncached": ("evenkeel, store on disk, read cache off", "tgt, file on disk: reads from the page cache"),
     "forward": ("read at the owner's portal", "read through another server's portal"),
+    "encrypted": ("read through another server, no certificates", "the same in TLS records (peer.data = encrypted)"),
+    "plain": ("read through another server, no certificates", "the same in plain records with tags (peer.data = plain)"),
 }
 
 
@@ -157,6 +167,12 @@ def sections(options, folders, stack):
         if options.before:
             folder = os.path.join(folders["ram"], "forward-before")
             found["forward"].append(forward_sides(options, evenkeel, side_of, folder, options.before)[1])
+    if wanted & set(PROTECTED):
+        bare = forward_sides(options, evenkeel, side_of, os.path.join(folders["ram"], "unprotected"))[1]
+        for mode in sorted(wanted & set(PROTECTED)):
+            folder = os.path.join(folders["ram"], mode)
+            more = dict(secured=True, flags=["--peer-data", mode])
+            found[mode] = [bare, forward_sides(options, evenkeel, side_of, folder, **more)[1]]
     filled = set()
     for section, sides in found.items():
         for side in sides:
@@ -171,9 +187,9 @@ def sections(options, folders, stack):
     return found
 
 
-def forward_sides(options, evenkeel, side_of, folder, binary=None):
+def forward_sides(options, evenkeel, side_of, folder, binary=None, **more):
     """A process with two servers, each a pinned thread, and a volume that one of them owns."""
-    group = evenkeel(folder, binary=binary or options.binary, volume=RUN_BYTES, servers=2)
+    group = evenkeel(folder, binary=binary or options.binary, volume=RUN_BYTES, servers=2, **more)
     if options.server_cpus:
         group.pin_threads({"s1": options.server_cpus, "s2": options.owner_cpus})
     owners = set(group.owners())

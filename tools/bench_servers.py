@@ -111,16 +111,21 @@ class Process:
 class Evenkeel:
     """One process with one or more servers, and one volume."""
 
-    def __init__(self, binary, folder, volume, cpus, nice, servers=1, flags=()):
+    def __init__(self, binary, folder, volume, cpus, nice, servers=1, flags=(), secured=False):
         self.binary, self.volume = binary, volume
         os.makedirs(folder)
+        data = os.path.join(folder, "data")
+        self.shown = ()
+        if secured:
+            run([binary, "group", "init", "--data", data], "evenkeel group init")
+            self.shown = ("--token-file", os.path.join(data, "tls", "api-token"))
         self.portal = consecutive_ports(servers)
         peer = consecutive_ports(servers)
         (api,) = free_ports(1)
         self.api = f"http://127.0.0.1:{api}"
         # Room for the volume twice: whole regions are written to free units, and old ones wait for a checkpoint.
         command = [
-            binary, "serve", "--data", os.path.join(folder, "data"), "--servers", str(servers),
+            binary, "serve", "--data", data, "--servers", str(servers),
             "--portal", f"127.0.0.1:{self.portal}", "--peer-port", str(peer), "--api", f"127.0.0.1:{api}",
             "--store-size", f"{2 * volume + (1 << 30)}B", "--journal-size", "512MiB",
             "--balance", "false", "--log", "warn", *flags,
@@ -135,13 +140,13 @@ class Evenkeel:
         self.iqn = made["iqn"]
 
     def ask(self, *words):
-        return json.loads(run([self.binary, "--api", self.api, *words, "-o", "json"], f"evenkeel {words[0]}"))
+        return json.loads(run([self.binary, "--api", self.api, *self.shown, *words, "-o", "json"], f"evenkeel {words[0]}"))
 
     def wait(self):
         for _ in range(READY_WITHIN_S * 10):
             self.process.check()
             waited = subprocess.run(
-                [self.binary, "--api", self.api, "wait", "--timeout", "1s"], capture_output=True, check=False
+                [self.binary, "--api", self.api, *self.shown, "wait", "--timeout", "1s"], capture_output=True, check=False
             )
             if waited.returncode == 0:
                 return

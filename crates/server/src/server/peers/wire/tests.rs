@@ -8,6 +8,9 @@ use rustls::{ClientConnection, ServerConnection};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 
+/// Longest wait for something to come.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// How the bytes of a pair travel.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum Mode {
@@ -86,7 +89,9 @@ async fn relay_flipping(mut from: TcpStream, mut to: TcpStream) {
 async fn read(wire: &mut Wire, space: &mut [u8]) -> io::Result<usize> {
     loop {
         match wire.try_read(space) {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => wire.readable().await?,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                tokio::time::timeout(PATIENCE, wire.readable()).await.expect("nothing comes")?;
+            }
             read => return read,
         }
     }
