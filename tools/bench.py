@@ -360,6 +360,9 @@ def parse():
     options.client = options.client or options.binary
     words = [word.strip() for word in options.rows.split(",") if word.strip()]
     options.rows = [row for row in rows() if not words or any(word in row.name for word in words)]
+    if options.before:
+        # An earlier program may know nothing of certificates.
+        options.rows = [row for row in options.rows if row.section not in PROTECTED]
     if not options.rows:
         parser.error(f"--rows {','.join(words)}: no row has such a name; there are: {', '.join(r.name for r in rows())}")
     if options.rounds < 1 or options.seconds <= 0 or options.volume_mib < 256:
