@@ -4,7 +4,7 @@
 use evenkeel_tests::{
     Blocks, Group, GroupOptions, Mover, Processes, StopAtEnd, Writer, owners, views_are_equal,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -111,9 +111,7 @@ fn three_processes_serve_as_one_group_and_go_on_while_etcd_stands_still() {
         drop(stop_moving_at_end);
         moving.join().expect("the moves are sound");
         each_answers_for_all(&group);
-        let before = requests(&group);
-        stand_still(&group);
-        let done = requests(&group) - before;
+        let done = stand_still(&group);
         // All is as it was: volumes are made and extents move.
         let _ = third.create_volume("v2", "4MiB");
         let to = if owners(first, "v1", "s1")[0] == "s1" { "s2" } else { "s1" };
@@ -137,15 +135,20 @@ fn three_processes_serve_as_one_group_and_go_on_while_etcd_stands_still() {
     views_are_equal(second, "v1", 3);
 }
 
-/// Commands that all sessions made so far.
-fn requests(group: &Processes) -> u64 {
+/// Commands that each session made so far, by its server and its handle there.
+fn commands(group: &Processes) -> BTreeMap<(String, u64), u64> {
     let sessions = group.processes[0].evenkeel(&["session", "list", "-o", "json"]).ok().json();
-    let rows = sessions["sessions"].as_array().expect("rows");
-    rows.iter().filter_map(|row| row["commands"].as_u64()).sum()
+    let rows = sessions["sessions"].as_array().expect("rows").clone();
+    let of = |row: &serde_json::Value| {
+        let server = row["server"].as_str().expect("a server").to_owned();
+        ((server, row["tsih"].as_u64().expect("a handle")), row["commands"].as_u64().expect("a count"))
+    };
+    rows.iter().map(of).collect()
 }
 
-/// Has etcd stand still for some seconds, and looks at what each process says then and afterwards.
-fn stand_still(group: &Processes) {
+/// Has etcd stand still for some seconds, and looks at what each process says then and afterwards. Gives how many commands
+/// were seen to be carried out meanwhile; sessions end and others begin, so it is some of them.
+fn stand_still(group: &Processes) -> u64 {
     assert_eq!(group.warnings(), []);
     group.etcd.pause();
     wait_until("all processes notice", || group.warnings().len() == 3);
@@ -161,7 +164,13 @@ fn stand_still(group: &Processes) {
             process.evenkeel(needs_it).refusal(UNREACHABLE, &["the directory is not available"]);
         }
     }
-    std::thread::sleep(Duration::from_secs(3));
+    let before = commands(group);
+    let mut done = 0;
+    for _ in 0..3 {
+        std::thread::sleep(Duration::from_secs(1));
+        let more = |(session, count)| count - before.get(&session).copied().unwrap_or(0).min(count);
+        done = done.max(commands(group).into_iter().map(more).sum());
+    }
     group.etcd.resume();
     let is_back = |process: &Group| process.log().matches("the directory is reached again").count() == 1;
     wait_until("all processes are back", || group.processes.iter().all(is_back));
@@ -173,6 +182,7 @@ fn stand_still(group: &Processes) {
         warnings.iter().all(|(_, line)| line.contains("the directory cannot be reached")),
         "{warnings:?}"
     );
+    done
 }
 
 #[test]
