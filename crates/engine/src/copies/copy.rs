@@ -65,7 +65,14 @@ impl Extent {
             };
             let under_way =
                 attached.copies.keys().fold(Regions::NONE, |regions, region| regions.with(*region));
-            let to_do = Regions::ALL.minus(attached.current).minus(held).minus(under_way);
+            // A region that was held for too long is let go, and still on its way. It is not sent again before its answer,
+            // nor are others beyond what may be on their way at once; but a target has only some tries for each.
+            let let_go = attached.unanswered.minus(under_way);
+            let is_full = under_way.union(let_go).count() as usize >= link.copies_max;
+            let again = if link.role == Role::Target { let_go } else { Regions::NONE };
+            let others = if is_full { Regions::NONE } else { Regions::ALL.minus(let_go) };
+            let missing = Regions::ALL.minus(attached.current).minus(held).minus(under_way);
+            let to_do = missing.minus(Regions::ALL.minus(again.union(others)));
             if to_do.is_empty() || attached.copies.len() >= link.copies_max {
                 return;
             }
@@ -211,6 +218,7 @@ impl Extent {
             return;
         };
         copy.stage = CopyStage::Sent { version: image.version, has_data: image.present != 0 };
+        attached.unanswered = attached.unanswered.with(region);
         let message = RegionCopy {
             extent: id,
             epoch,
@@ -252,6 +260,7 @@ impl Extent {
             return;
         }
         let sent = attached.copies.get(&region).map(|copy| copy.stage);
+        attached.unanswered = attached.unanswered.without(region);
         match answer.outcome {
             CopyOutcome::Applied => {
                 attached.theirs[region.index()] = answer.version;

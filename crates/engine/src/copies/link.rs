@@ -61,6 +61,8 @@ pub(crate) struct Attached {
     pub(crate) copied: Box<[Version; REGIONS_PER_EXTENT]>,
     /// Regions on their way.
     pub(crate) copies: BTreeMap<Region, CopyInFlight>,
+    /// Regions that were sent and not answered, be they held still or not.
+    pub(crate) unanswered: Regions,
     /// Writes sent and not answered, by tag.
     pub(crate) writes: BTreeMap<u64, SentWrite>,
     /// The server answers heartbeats without giving a lease for this attachment.
@@ -109,6 +111,7 @@ impl Attached {
             theirs,
             copied: Box::new([Version::NONE; REGIONS_PER_EXTENT]),
             copies: BTreeMap::new(),
+            unanswered: Regions::NONE,
             writes: BTreeMap::new(),
             voided: false,
             space: Regions::NONE,

@@ -12,6 +12,7 @@ mod once;
 mod random;
 mod replicas;
 mod requests;
+mod resync;
 mod space;
 mod store;
 mod world;

@@ -8,7 +8,7 @@ use evenkeel_types::geometry::{BLOCK_BYTES, REGION_BYTES};
 
 const BLOCK: u32 = BLOCK_BYTES;
 
-fn state(world: &World, n: u32) -> MemberState {
+pub(super) fn state(world: &World, n: u32) -> MemberState {
     world.view().member(ServerId(n)).unwrap().record.state
 }
 
@@ -18,7 +18,7 @@ fn copies(world: &World, index: u32, servers: &[u32]) -> Vec<u64> {
     servers.iter().map(|n| world.servers[n].store.records[&extent].versions_hash()).collect()
 }
 
-fn assert_equal_copies(world: &World, index: u32, servers: &[u32]) {
+pub(super) fn assert_equal_copies(world: &World, index: u32, servers: &[u32]) {
     let copies = copies(world, index, servers);
     assert!(copies.iter().all(|copy| *copy == copies[0]), "copies of extent {index}: {copies:?}");
 }

@@ -1,0 +1,47 @@
+//! Bringing a server that was away up to date.
+
+use super::replicas::{assert_equal_copies, state};
+use super::world::World;
+use crate::config::REGION_COPIES_IN_FLIGHT_MAX;
+use evenkeel_meta::MemberState;
+use evenkeel_types::ServerId;
+use evenkeel_types::geometry::{BLOCK_BYTES, REGION_BYTES};
+
+const BLOCK: u32 = BLOCK_BYTES;
+
+/// Server 2, which has a copy of what server 1 owns, is back after 32 regions were written without it; the first of
+/// them are on their way to it, and no answers of its come through.
+fn returning() -> (World, u64) {
+    let mut world = World::with_replicas(3, 2);
+    world.crash(2);
+    world.pass_ms(6_000);
+    for region in 0..32 {
+        world.write_now(1, region * u64::from(REGION_BYTES), BLOCK, 1);
+    }
+    let before = world.sent("copy");
+    world.start(2);
+    for _ in 0..100_000 {
+        if world.sent("copy") > before {
+            break;
+        }
+        if !world.step() {
+            world.pass_ms(10);
+        }
+    }
+    world.hold_links.insert((2, 1));
+    (world, before)
+}
+
+/// Regions that were let go meanwhile are still on their way, and neither go twice nor make room for more.
+#[test]
+fn a_returned_server_that_answers_late_has_a_bounded_number_of_regions_on_their_way_each_once() {
+    let (mut world, before) = returning();
+    world.pass_ms(500);
+    let on_their_way = world.sent("copy") - before;
+    assert!((1..=REGION_COPIES_IN_FLIGHT_MAX as u64).contains(&on_their_way), "{on_their_way}");
+    world.hold_links.clear();
+    world.pass_ms(2_000);
+    assert_eq!(state(&world, 2), MemberState::Up);
+    assert_equal_copies(&world, 0, &[1, 2]);
+    assert_eq!(world.sent("copy") - before, 32);
+}
