@@ -38,6 +38,10 @@ rows! {
     Isolated: "faults", "sources of moves cut off from target and news while the directory decided";
     LeaseForgotten: "faults", "of them with a target that started anew unnoticed";
     WatchGap: "faults", "watches begun anew with a list";
+    FoundDown: "members", "servers that found themselves down";
+    MarkedDown: "members", "servers marked down";
+    Rejoined: "members", "servers that came back up";
+    Compared: "members", "comparisons with servers that were away";
     JournalTorn: "store", "journals with a torn tail";
     RecordsReplayed: "store", "journal records replayed";
     Checkpoints: "store", "checkpoints";

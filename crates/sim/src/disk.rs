@@ -87,6 +87,16 @@ impl DiskBay {
         self.under_way.keys().copied().collect()
     }
 
+    /// Carries out what is under way, though nobody waits for it any more.
+    pub(crate) fn finish(&mut self) {
+        for (_, under_way) in std::mem::take(&mut self.under_way) {
+            if let UnderWay::Planned(kind) = under_way {
+                // Whether it succeeded is for the next life to find out.
+                let _ = self.disk.carry_out(&kind);
+            }
+        }
+    }
+
     /// The power fails: writes under way are there, in part, or not; so is what was written and not flushed.
     pub(crate) fn crash(&mut self) -> Caught {
         let mut caught = Caught::default();

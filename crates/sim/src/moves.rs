@@ -228,14 +228,17 @@ impl World<'_> {
         let extent = *self.rng.pick(&extents);
         let ids: Vec<ServerId> = self.servers.keys().copied().collect();
         let to = *self.rng.pick(&ids);
-        let owner = self.routing.route(extent).and_then(|route| route.owner());
+        let Some(route) = self.routing.route(extent) else { return Ok(()) };
+        let (owner, replicas) = (route.owner(), route.replicas);
+        // Often the copy of another replica, be it there or not: then a lost copy is rebuilt.
+        let replaces = self.rng.chance(600).then(|| *self.rng.pick(&replicas));
         let by = if self.rng.chance(50) { Some(*self.rng.pick(&ids)) } else { owner };
         let Some(by) = by else { return Ok(()) };
         self.motion.asked_at_random += 1;
         let (rate, first) = (self.draw_rate(), self.draw_regions());
         let reason = serde_json::Value::String("random".into());
         self.note(About::Extent(extent), format_args!("{by} is told to move {extent} to {to} at {rate:?}"));
-        self.tell(by, Event::StartMove(MoveOrder { extent, to, replaces: None, rate, reason, first }))
+        self.tell(by, Event::StartMove(MoveOrder { extent, to, replaces, rate, reason, first }))
     }
 
     pub(crate) fn shift_hot_spot(&mut self) {
@@ -289,18 +292,23 @@ impl World<'_> {
                 self.end_in_histories(extent, MoveOutcome::Failed);
             }
             EngineEvent::MarksDown { server, silence } => {
+                self.coverage.count(Row::MarkedDown);
                 self.note(About::Routine, format_args!("{id} marks {server} down, silent for {silence:?}"));
             }
             EngineEvent::FoundDown => {
                 self.note(About::Routine, format_args!("{id} found itself down"));
-                return self.crash(id);
+                return self.found_down(id);
+            }
+            EngineEvent::Rejoined => {
+                self.coverage.count(Row::Rejoined);
+                self.note(About::Routine, format_args!("{id} is up again"));
             }
             EngineEvent::Mended { extent, region, from } => {
                 let what = format_args!("{id} mended region {region} of {extent} from {from}");
                 self.note(About::Extent(extent), what);
             }
-            EngineEvent::Rejoined => self.note(About::Routine, format_args!("{id} is up again")),
             EngineEvent::Compared { server, regions, differing } => {
+                self.coverage.count(Row::Compared);
                 let what =
                     format_args!("{id} compared {regions} regions with {server}, {differing} may differ");
                 self.note(About::Routine, what);
@@ -348,7 +356,7 @@ impl World<'_> {
 
     /// A server has crashed: which moves did that cut, and where?
     pub(crate) fn motion_cut(&mut self, server: ServerId) {
-        for (extent, under_way) in self.motion.under_way.clone() {
+        for under_way in self.motion.under_way.clone().into_values() {
             let side = match server {
                 id if id == under_way.source => Side::Source,
                 id if id == under_way.target => Side::Target,
@@ -366,9 +374,11 @@ impl World<'_> {
                 (MoveStage::Released | MoveStage::Aborted, _) => continue,
             };
             self.coverage.count(row);
-            if side == Side::Source {
-                self.motion.under_way.remove(&extent);
-            }
         }
+    }
+
+    /// A server's life is over, and nothing is moved by it any more.
+    pub(crate) fn motion_ends(&mut self, server: ServerId) {
+        self.motion.under_way.retain(|_, under_way| under_way.source != server);
     }
 }

@@ -6,9 +6,16 @@ use crate::rng::Rng;
 use evenkeel_types::geometry::EXTENT_BYTES;
 use std::time::Duration;
 
+/// A volume of a seed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct VolumePlan {
+    pub(crate) bytes: u64,
+    pub(crate) replicas: u8,
+}
+
 /// What every seed must reach before its faults end.
 pub(crate) const OPERATIONS_MIN: u64 = 2000;
-/// Moves carried out at least.
+/// Moves carried out at least, if there is a server to which anything can move.
 pub(crate) const MOVES_MIN: u64 = 20;
 /// Crashes at least.
 pub(crate) const CRASHES_MIN: u64 = 5;
@@ -21,8 +28,7 @@ pub(crate) const HEAL_MAX: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
     pub(crate) servers: u32,
-    /// Sizes of the volumes in bytes.
-    pub(crate) volumes: Vec<u64>,
+    pub(crate) volumes: Vec<VolumePlan>,
     pub(crate) disk_bytes: u64,
     /// The disks are too small for what the clients write.
     pub(crate) is_full: bool,
@@ -48,16 +54,24 @@ impl Scenario {
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         let servers = *rng.pick(&[2, 3, 3, 3, 3, 3, 4, 5]);
         let volumes = match rng.below(3) {
-            0 => vec![volume_bytes(rng, 8, 24)],
-            1 => vec![volume_bytes(rng, 4, 16), volume_bytes(rng, 4, 16)],
-            _ => vec![volume_bytes(rng, 16, 64)],
+            0 => vec![VolumePlan::draw(rng, servers, 8, 24)],
+            1 => vec![VolumePlan::draw(rng, servers, 4, 16), VolumePlan::draw(rng, servers, 4, 16)],
+            _ => vec![VolumePlan::draw(rng, servers, 16, 64)],
         };
+        let has_copies = volumes.iter().any(|volume| volume.replicas > 1);
+        // Where every server holds everything, nothing can move.
+        let can_move = volumes.iter().any(|volume| u32::from(volume.replicas) < servers);
         let rough = rng.chance(700);
         let is_full = rng.chance(150);
         Self {
             servers,
             volumes,
-            disk_bytes: if is_full { rng.between(14, 20) << 20 } else { *rng.pick(&[96u64, 128, 192]) << 20 },
+            disk_bytes: match (is_full, has_copies) {
+                (true, false) => rng.between(14, 20) << 20,
+                (true, true) => rng.between(20, 36) << 20,
+                (false, false) => *rng.pick(&[96u64, 128, 192]) << 20,
+                (false, true) => *rng.pick(&[192u64, 256]) << 20,
+            },
             is_full,
             journal_bytes: *rng.pick(&[1u64, 1, 2, 4]) << 20,
             clients_per_server: rng.between(1, 2),
@@ -77,12 +91,23 @@ impl Scenario {
             disconnect_every: rng.millis(1000, 6000),
             pause_every: rng.millis(4000, 20_000),
             slow_disk_every: rng.millis(5000, 20_000),
-            rot_every: rng.chance(350).then(|| rng.millis(2000, 10_000)),
+            rot_every: (rng.chance(350) && !has_copies).then(|| rng.millis(2000, 10_000)),
             random_move_every: rng.millis(300, 1200),
             operations: OPERATIONS_MIN + rng.below(600),
-            moves: MOVES_MIN + rng.below(8),
+            moves: if can_move { MOVES_MIN + rng.below(8) } else { 0 },
             crashes: CRASHES_MIN + rng.below(4),
         }
+    }
+}
+
+impl VolumePlan {
+    /// A size between two, in extents, and as many copies as there are servers for, mostly with one to spare.
+    fn draw(rng: &mut Rng, servers: u32, from: u64, to: u64) -> Self {
+        let bytes = volume_bytes(rng, from, to);
+        let replicas = *rng.pick(&[1, 1, 2, 2, 2, 2, 3, 3]);
+        let spare = u8::from(rng.chance(850));
+        let most = u8::try_from(servers).unwrap_or(u8::MAX) - spare;
+        Self { bytes, replicas: replicas.min(most).max(1) }
     }
 }
 

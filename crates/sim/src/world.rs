@@ -312,6 +312,9 @@ impl<'a> World<'a> {
         if let Some((id, _)) = self.servers.iter().find(|(_, server)| server.running.is_none()) {
             return Some((None, format!("server {id} does not run")));
         }
+        if let Some((id, state)) = self.routing.not_up() {
+            return Some((None, format!("server {id} is {state:?}")));
+        }
         let open = self.clients.iter().flat_map(|client| client.open.values()).next();
         if let Some(op) = open {
             let extent = crate::client::sector::place_of(op.sectors().next()?).extent();

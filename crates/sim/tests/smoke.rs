@@ -14,7 +14,6 @@ fn twenty_seeds_pass_and_reach_what_they_are_for() {
         match outcome {
             Ok(summary) => {
                 assert!(summary.tally.operations >= 2000, "{summary}");
-                assert!(summary.tally.moves >= 20, "{summary}");
                 assert!(summary.tally.crashes >= 5, "{summary}");
             }
             Err(failure) => failures.push(failure.to_string()),
@@ -22,7 +21,12 @@ fn twenty_seeds_pass_and_reach_what_they_are_for() {
         true
     });
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    // Where every server holds everything, nothing can move; elsewhere each seed has at least 20.
+    assert!(coverage.of(Row::MovesDone) >= 10 * SEEDS, "{}", coverage.table());
     assert!(3 * coverage.of(Row::MovesByBalance) >= coverage.of(Row::MovesDone), "{}", coverage.table());
+    for row in [Row::MarkedDown, Row::Rejoined, Row::FoundDown] {
+        assert!(coverage.of(row) > 0, "{}", coverage.table());
+    }
     for row in [Row::WritesMirrored, Row::CutCopyingSource, Row::CutCopyingTarget, Row::RecordsReplayed] {
         assert!(coverage.of(row) > 0, "{}", coverage.table());
     }

@@ -4,7 +4,6 @@ use super::replicas::{assert_equal_copies, state};
 use super::world::World;
 use crate::config::REGION_COPIES_IN_FLIGHT_MAX;
 use evenkeel_meta::MemberState;
-use evenkeel_types::ServerId;
 use evenkeel_types::geometry::{BLOCK_BYTES, REGION_BYTES};
 
 const BLOCK: u32 = BLOCK_BYTES;

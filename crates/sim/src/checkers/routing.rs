@@ -5,10 +5,10 @@
 //!   got it from there.
 //! * A copy is given up only by a server that the directory, by then, counts neither as replica nor as target, or in a
 //!   deleted volume.
-//! * At rest exactly the routed server holds an extent's data.
+//! * At rest exactly the routed servers hold an extent's data, and all of them the same versions of it.
 
 use super::Violation;
-use evenkeel_meta::{Batch, Route, View};
+use evenkeel_meta::{Batch, MemberState, Route, View};
 use evenkeel_types::store_op::InventoryEntry;
 use evenkeel_types::{Epoch, ExtentId, ServerId, Version};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ pub(crate) struct Routing {
     accepted: BTreeMap<(ServerId, ExtentId), Epoch>,
     /// Versions that an owner gave.
     given: BTreeSet<(ExtentId, Version)>,
-    /// Completed moves: extents and their new owners, in order.
+    /// Copies that moved.
     moved: u64,
 }
 
@@ -53,6 +53,12 @@ impl Routing {
         self.truth.route(extent)
     }
 
+    /// A server that is not up, if there is one.
+    pub(crate) fn not_up(&self) -> Option<(ServerId, MemberState)> {
+        let mut members = self.truth.members().map(|(server, kept)| (server, kept.record.state));
+        members.find(|(_, state)| *state != MemberState::Up)
+    }
+
     pub(crate) const fn moves(&self) -> u64 {
         self.moved
     }
@@ -65,20 +71,18 @@ impl Routing {
 
     /// The directory took a transaction.
     pub(crate) fn revision(&mut self, batch: &Batch) -> Result<Vec<Moved>, Violation> {
-        let before: BTreeMap<ExtentId, Option<ServerId>> = self
-            .extents()
-            .into_iter()
-            .map(|extent| (extent, self.route(extent).and_then(|r| r.owner())))
-            .collect();
+        let before: BTreeMap<ExtentId, Option<Route>> =
+            self.extents().into_iter().map(|extent| (extent, self.route(extent))).collect();
         let applied = self.truth.apply(batch);
         applied.map_err(|error| {
             Violation::new("routing", None, format!("the directory's history breaks: {error}"))
         })?;
         self.note_routes()?;
         let mut moved = Vec::new();
-        for (extent, owner) in before {
-            let to = self.route(extent).and_then(|route| route.owner());
-            if let Some(to) = to.filter(|to| owner.is_some_and(|owner| owner != *to)) {
+        for (extent, before) in before {
+            let (Some(before), Some(after)) = (before, self.route(extent)) else { continue };
+            let to = after.replicas.iter().copied().find(|replica| !before.replicas.contains(replica));
+            if let Some(to) = to {
                 self.moved += 1;
                 moved.push(Moved { extent, to });
             }
@@ -196,11 +200,11 @@ impl Routing {
         &self,
         inventories: &BTreeMap<ServerId, Vec<InventoryEntry>>,
     ) -> Result<u64, Violation> {
-        let mut holders: BTreeMap<ExtentId, Vec<ServerId>> = BTreeMap::new();
+        let mut holders: BTreeMap<ExtentId, BTreeMap<ServerId, u64>> = BTreeMap::new();
         for (server, entries) in inventories {
             for entry in entries {
                 if entry.has_data {
-                    holders.entry(entry.extent).or_default().push(*server);
+                    holders.entry(entry.extent).or_default().insert(*server, entry.versions_hash);
                 } else if entry.units > 0 {
                     let what = format!("{server} keeps {} units of a copy that it gave up", entry.units);
                     return Err(Violation::new("routing", entry.extent, what));
@@ -222,12 +226,20 @@ impl Routing {
                     "an intent stays though nothing is in its way".into(),
                 ));
             }
-            let owner = route.owner().into_iter().collect::<Vec<_>>();
             let found = holders.remove(&extent).unwrap_or_default();
-            // An extent that was never written and never moved needs no copy anywhere.
-            let is_fresh = found.is_empty() && route.entry_revision.is_none();
-            if found != owner && !is_fresh {
-                let what = format!("the directory routes it to {owner:?}, and {found:?} hold data");
+            let named = route.replicas.iter().copied().collect::<BTreeSet<_>>();
+            let hashes: BTreeSet<u64> =
+                named.iter().map(|server| found.get(server).copied().unwrap_or(0)).collect();
+            if hashes.len() > 1 {
+                let what = format!("its copies at {named:?} have different versions");
+                return Err(Violation::new("routing", extent, what));
+            }
+            // What was never written and never moved needs no copy anywhere.
+            let is_enough = route.entry_revision.is_none() && hashes.contains(&0);
+            let is_held = is_enough || named.iter().all(|server| found.contains_key(server));
+            if !is_held || !found.keys().all(|server| named.contains(server)) {
+                let held = found.keys().collect::<Vec<_>>();
+                let what = format!("the directory routes it to {named:?}, and {held:?} hold data");
                 return Err(Violation::new("routing", extent, what));
             }
         }

@@ -6,7 +6,7 @@ use crate::client::workload::SimVolume;
 use crate::directory::SimDirectory;
 use crate::disk::DiskBay;
 use crate::rng::Rng;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, VolumePlan};
 use evenkeel_meta::records::{AccessRecord, ServerCapacity, ServerRecord};
 use evenkeel_meta::{Place, PlacedServer, change};
 use evenkeel_store::{FormatOptions, Store};
@@ -69,7 +69,7 @@ pub(crate) fn found(
     let mut rng = rng.split("volumes", 0);
     let volumes = scenario.volumes.iter().enumerate();
     let volumes =
-        volumes.map(|(n, bytes)| create_volume(directory, first, incarnation, &servers, n, *bytes, &mut rng));
+        volumes.map(|(n, plan)| create_volume(directory, first, incarnation, &servers, n, *plan, &mut rng));
     let volumes = volumes.collect();
     (servers, volumes)
 }
@@ -80,15 +80,15 @@ fn create_volume(
     incarnation: Incarnation,
     servers: &BTreeMap<ServerId, SimServer>,
     n: usize,
-    bytes: u64,
+    plan: VolumePlan,
     rng: &mut Rng,
 ) -> SimVolume {
     let placed = |(domain, server): (u32, &ServerId)| PlacedServer { server: *server, weight: 1, domain };
     let new = change::NewVolume {
         name: format!("v{n}"),
-        size_bytes: bytes,
+        size_bytes: plan.bytes,
         logical_block_bytes: 512,
-        replicas: 1,
+        replicas: plan.replicas,
         seed: rng.draw(),
         place: Place::new((0..).zip(servers.keys()).map(placed).collect())
             .expect("servers with distinct ids"),
@@ -98,5 +98,5 @@ fn create_volume(
     let by = change::Actor { server: by, incarnation };
     let (id, txn) = change::create_volume(&directory.view(), by, &new).expect("a sound volume");
     assert!(directory.carry_out(&txn).expect("no trouble yet").succeeded);
-    SimVolume { id, bytes }
+    SimVolume { id, bytes: plan.bytes }
 }

@@ -329,24 +329,40 @@ impl World<'_> {
         }
         self.tally.crashes += 1;
         self.coverage.count(Row::Crash);
+        let lost = self.server(id).bay.crash();
+        self.coverage.add(Row::WriteCaught, lost.torn + lost.lost);
+        self.note(About::Group, format_args!("{id} crashes: {lost:?}"));
+        self.motion_cut(id);
+        self.plan_return(id);
+        self.end_life(id)
+    }
+
+    /// Everything that a server had in memory is gone.
+    fn end_life(&mut self, id: ServerId) -> Result<(), Violation> {
         let server = self.server(id);
         server.life += 1;
         server.fuse = None;
         server.trap = None;
         server.asleep_until = Time::ZERO;
         server.starting = None;
-        let running = server.running.take();
-        let lost = server.bay.crash();
-        self.coverage.add(Row::WriteCaught, lost.torn + lost.lost);
-        self.note(About::Group, format_args!("{id} crashes: {lost:?}"));
-        if let Some(running) = running {
+        if let Some(running) = server.running.take() {
             self.count_life(&running);
         }
-        self.motion_cut(id);
+        self.motion_ends(id);
         self.versions.crashed(id);
         self.connections_die(id);
-        self.plan_return(id);
         self.clients_lose(id)
+    }
+
+    /// The group went on without a server: its life ends at once, and another one begins a moment later over the same
+    /// store. What the disk has under way is carried out: the machine goes on.
+    pub(crate) fn found_down(&mut self, id: ServerId) -> Result<(), Violation> {
+        self.coverage.count(Row::FoundDown);
+        let delay = self.rng.millis(1, 300);
+        self.end_life(id)?;
+        self.server(id).bay.finish();
+        self.clock.after(delay, Happening::Start { server: id });
+        Ok(())
     }
 
     pub(crate) fn count_life(&mut self, running: &Running) {
