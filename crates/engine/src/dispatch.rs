@@ -516,6 +516,7 @@ impl Engine {
             }
             self.renew_resyncs(|server| named.contains(&server));
         }
+        self.shorten_resyncs();
         for id in &changes.extents {
             let route = self.core.route(*id);
             if route.is_some_and(|route| route.owner() == Some(me) && route.intent.is_some()) {

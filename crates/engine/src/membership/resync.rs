@@ -6,7 +6,7 @@ use crate::core::{Core, Pending};
 use crate::engine::Engine;
 use crate::event::EngineEvent;
 use crate::extent::Extent;
-use evenkeel_meta::{MemberState, Revision};
+use evenkeel_meta::{MemberState, Revision, Route};
 use evenkeel_peer::{CURRENT_MAX, Compared, Current, Inventory, Message};
 use evenkeel_types::geometry::REGIONS_PER_EXTENT;
 use evenkeel_types::store_op::{InventoryEntry, StoreOp};
@@ -40,6 +40,13 @@ pub(super) const fn after(extent: ExtentId) -> Option<ExtentId> {
         (None, Some(volume)) => Some(ExtentId { volume: VolumeId(volume), index: 0 }),
         (None, None) => None,
     }
+}
+
+/// Whether an extent has another copy at a server that is present, beside the owner's.
+fn is_copy(route: &Route, owner: ServerId, server: ServerId) -> bool {
+    route.replicas.len() > 1
+        && route.owner() == Some(owner)
+        && route.present().any(|replica| replica == server)
 }
 
 impl Extent {
@@ -104,6 +111,22 @@ impl Engine {
                 differing: 0,
             };
             self.membership.resyncs.insert(server, resync);
+            self.continue_resync(server);
+        }
+    }
+
+    /// Waits no longer for copies that are none of a syncing server any more: they moved away, or were deleted.
+    pub(crate) fn shorten_resyncs(&mut self) {
+        let me = self.core.me();
+        let mut shorter = Vec::new();
+        for (server, resync) in &mut self.membership.resyncs {
+            let before = resync.open.len();
+            resync.open.retain(|id| self.core.route(*id).is_some_and(|route| is_copy(&route, me, *server)));
+            if resync.open.len() < before {
+                shorter.push(*server);
+            }
+        }
+        for server in shorter {
             self.continue_resync(server);
         }
     }
@@ -201,11 +224,7 @@ impl Engine {
 
     fn compare(&mut self, server: ServerId, id: ExtentId, is_equal: bool, equal: &mut Vec<ExtentId>) {
         let me = self.core.me();
-        let is_mine = self.core.route(id).is_some_and(|route| {
-            route.replicas.len() > 1
-                && route.owner() == Some(me)
-                && route.present().any(|replica| replica == server)
-        });
+        let is_mine = self.core.route(id).is_some_and(|route| is_copy(&route, me, server));
         let Some(resync) = self.membership.resyncs.get_mut(&server).filter(|_| is_mine) else {
             return;
         };

@@ -4,6 +4,7 @@ use super::replicas::{assert_equal_copies, state};
 use super::world::World;
 use crate::config::REGION_COPIES_IN_FLIGHT_MAX;
 use evenkeel_meta::MemberState;
+use evenkeel_types::ServerId;
 use evenkeel_types::geometry::{BLOCK_BYTES, REGION_BYTES};
 
 const BLOCK: u32 = BLOCK_BYTES;
@@ -43,4 +44,29 @@ fn a_returned_server_that_answers_late_has_a_bounded_number_of_regions_on_their_
     assert_eq!(state(&world, 2), MemberState::Up);
     assert_equal_copies(&world, 0, &[1, 2]);
     assert_eq!(world.sent("copy") - before, 32);
+}
+
+/// The copy that a returning server still lacks moves to another one: the owner owes it nothing there any more.
+#[test]
+fn a_returning_server_does_not_wait_for_a_copy_that_moved_away_meanwhile() {
+    let (mut world, _) = returning();
+    world.hold_links.clear();
+    world.start_move_of(1, 0, 2, 3);
+    let moved = [ServerId(1), ServerId(3)];
+    for _ in 0..100_000 {
+        // What it says about regions is late.
+        while world.waiting(2, 1, "copied") > 0 {
+            world.take_message(2, 1, "copied");
+        }
+        if world.view().route(world.extent(0)).unwrap().replicas.to_vec() == moved {
+            break;
+        }
+        if !world.step() {
+            world.pass_ms(1);
+        }
+    }
+    assert_eq!(world.view().route(world.extent(0)).unwrap().replicas.to_vec(), moved);
+    world.pass_ms(3_000);
+    assert_eq!(state(&world, 2), MemberState::Up);
+    assert_equal_copies(&world, 0, &[1, 3]);
 }
