@@ -200,12 +200,12 @@ impl Engine {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
-        let mut hashes: BTreeMap<ExtentId, [u64; 2]> = BTreeMap::new();
+        let mut hashes: BTreeMap<ExtentId, [Option<u64>; 2]> = BTreeMap::new();
         for (side, page) in [mine, theirs].into_iter().enumerate() {
             for entry in page.iter().filter(|entry| end.is_none_or(|end| entry.extent <= end)) {
-                // What was given up is as if it had never been written.
-                let hash = if entry.has_data { entry.versions_hash } else { 0 };
-                hashes.entry(entry.extent).or_default()[side] = hash;
+                // What was given up is as if it had never been there; a copy in which nothing was written is one: where
+                // the directory has an entry for the extent, a replica without it would be an alarm one day.
+                hashes.entry(entry.extent).or_default()[side] = entry.has_data.then_some(entry.versions_hash);
             }
         }
         resync.cursor = end.and_then(after);

@@ -70,3 +70,25 @@ fn a_returning_server_does_not_wait_for_a_copy_that_moved_away_meanwhile() {
     assert_eq!(state(&world, 2), MemberState::Up);
     assert_equal_copies(&world, 0, &[1, 3]);
 }
+
+/// An extent that nobody wrote has an entry in the directory since it was moved. A replica that was away then has no
+/// record of it, which later would be an alarm.
+#[test]
+fn a_returning_server_gets_the_record_of_an_empty_extent_that_moved_without_it() {
+    let mut world = World::with_replicas(3, 2);
+    world.crash(2);
+    world.pass_ms(6_000);
+    world.start_move(1, 0, 3);
+    world.pass_ms(1_000);
+    assert_eq!(world.view().route(world.extent(0)).unwrap().replicas.to_vec(), [ServerId(3), ServerId(2)]);
+    // Its owner has forgotten it since.
+    world.crash(3);
+    world.start(3);
+    world.start(2);
+    world.pass_ms(6_000);
+    assert_eq!(state(&world, 2), MemberState::Up);
+    world.crash(3);
+    let read = world.read(1, 0, BLOCK);
+    world.pass_ms(5_000);
+    assert_eq!(world.read_byte(1, read), 0);
+}
