@@ -79,9 +79,12 @@ impl Engine {
         let Some(owners) = &self.membership.owners else {
             return;
         };
+        // An owner that is ahead of this view speaks for what it owns now: what it gave away meanwhile, nobody speaks for.
+        let seen = self.core.view.as_ref().map_or(Revision::ZERO, |view| view.revision());
         let has_compared = |owner: &ServerId| {
             self.membership.compared.get(owner).is_some_and(|(session, revision)| {
-                self.core.session(*owner) == Some(*session) && *revision >= self.membership.owners_changed
+                self.core.session(*owner) == Some(*session)
+                    && (self.membership.owners_changed..=seen).contains(revision)
             })
         };
         let is_open = |(id, extent): (&ExtentId, &Extent)| {

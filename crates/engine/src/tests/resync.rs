@@ -92,3 +92,46 @@ fn a_returning_server_gets_the_record_of_an_empty_extent_that_moved_without_it()
     world.pass_ms(5_000);
     assert_eq!(world.read_byte(1, read), 0);
 }
+
+/// The owner of a copy that is not yet good gives it away, and says that all that it owns was compared. Neither the
+/// returning server nor the new owner has heard of the move.
+#[test]
+fn a_returning_server_believes_no_owner_that_is_ahead_of_its_view() {
+    let mut world = World::with_replicas(3, 2);
+    world.start_move(1, 5, 3);
+    world.settle();
+    world.crash(2);
+    world.pass_ms(6_000);
+    for region in 0..32 {
+        world.write_now(1, region * u64::from(REGION_BYTES), BLOCK, 1);
+    }
+    world.start(2);
+    let moved = [ServerId(3), ServerId(2)];
+    let mut is_ordered = false;
+    for _ in 0..100_000 {
+        while world.waiting(2, 1, "copied") > 0 {
+            world.take_message(2, 1, "copied");
+            if !is_ordered {
+                is_ordered = true;
+                world.hold_views.extend([2, 3]);
+                world.start_move(1, 0, 3);
+            }
+        }
+        if world.view().route(world.extent(0)).unwrap().replicas.to_vec() == moved {
+            break;
+        }
+        if !world.step() {
+            world.pass_ms(1);
+        }
+    }
+    assert_eq!(world.view().route(world.extent(0)).unwrap().replicas.to_vec(), moved);
+    world.disconnect(1, 2);
+    world.connect(1, 2);
+    world.pass_ms(1_000);
+    assert_eq!(state(&world, 2), MemberState::Syncing);
+    world.hold_views.clear();
+    world.pass_ms(4_000);
+    assert_eq!(state(&world, 2), MemberState::Up);
+    assert_equal_copies(&world, 0, &[2, 3]);
+    assert_eq!(world.byte_at(1, 0, BLOCK), 1);
+}
