@@ -1,9 +1,10 @@
 //! Several copies of each extent: what one server alone cannot lose.
 
-use super::world::World;
+use super::world::{TxnFate, World};
 use crate::EngineEvent;
 use evenkeel_meta::MemberState;
 use evenkeel_types::ServerId;
+use evenkeel_types::store_op::StoreOp;
 use evenkeel_types::geometry::{BLOCK_BYTES, REGION_BYTES};
 
 const BLOCK: u32 = BLOCK_BYTES;
@@ -355,4 +356,92 @@ fn a_reader_waits_for_a_copy_that_is_away_before_it_hears_of_a_bad_block() {
             assert!(matches!(world.error(1, read), Some(evenkeel_types::BlockError::Medium { .. })));
         }
     }
+}
+
+/// A write was on its way when the connection broke: it is not answered before the copy has it after all.
+#[test]
+fn a_write_that_a_broken_connection_lost_waits_for_its_region_at_the_copy() {
+    let mut world = World::with_replicas(2, 2);
+    world.write_now(1, 0, BLOCK, 1);
+    world.hold_links.insert((1, 2));
+    let write = world.write(1, 0, BLOCK, 2);
+    world.settle();
+    world.disconnect(1, 2);
+    world.hold_links.clear();
+    world.connect(1, 2);
+    // The copy is attached again, and its region is on its way to the store.
+    while world.servers[&2].store.queue.iter().all(|(_, op)| !matches!(op, StoreOp::InstallRegion { .. })) {
+        assert!(world.step(), "the region is copied");
+        assert!(world.is_open(1, write), "the copy does not have it yet");
+    }
+    world.settle();
+    assert!(world.outcome(1, write).unwrap().is_ok());
+    assert_equal_copies(&world, 0, &[1, 2]);
+}
+
+/// A server's word that it is up is on its way. Until it knows what became of it, it takes part in nothing new: an owner
+/// that has not seen it up would not wait for it.
+#[test]
+fn a_server_that_is_becoming_up_answers_no_attach() {
+    let mut world = World::with_replicas(3, 2);
+    world.write_now(1, 0, BLOCK, 1);
+    world.crash(2);
+    world.pass_ms(4_000);
+    world.fate_for = Some(|txn| format!("{txn:?}").contains("\\\"state\\\":\\\"up\\\""));
+    world.fates.push_back(TxnFate::StaysUnderWay);
+    world.hold_txns = false;
+    world.start(2);
+    world.settle();
+    assert_eq!(world.under_way.len(), 1, "its word is on its way");
+    world.disconnect(1, 2);
+    world.connect(1, 2);
+    let (attached, write) = (world.sent("attached"), world.write(1, 0, BLOCK, 2));
+    world.settle();
+    assert_eq!(world.sent("attached"), attached);
+    assert!(world.is_open(1, write));
+    assert!(world.late_txn(), "it was up all the time, for all that the others knew");
+    world.pass_ms(3_000);
+    assert!(world.outcome(1, write).unwrap().is_ok());
+    assert_equal_copies(&world, 0, &[1, 2]);
+}
+
+/// Being marked down again is not leaving: the one that left `up` last stays the one that has everything.
+#[test]
+fn who_is_marked_down_while_syncing_does_not_become_the_last_one_up() {
+    let mut world = World::with_replicas(3, 2);
+    world.write_now(3, 0, BLOCK, 1);
+    world.crash(2);
+    world.pass_ms(4_000);
+    world.write_now(3, 0, BLOCK, 2);
+    world.crash(1);
+    world.pass_ms(4_000);
+    world.start(2);
+    world.pass_ms(1_000);
+    world.crash(2);
+    world.pass_ms(8_000);
+    assert_eq!(state(&world, 2), MemberState::Down);
+    world.start(2);
+    let read = world.read(3, 0, BLOCK);
+    world.pass_ms(8_000);
+    assert!(!matches!(world.outcome(3, read), Some(Ok(_))), "the copy that is there misses a write");
+    world.start(1);
+    world.pass_ms(4_000);
+    let read = world.read(3, 0, BLOCK);
+    world.pass_ms(100);
+    assert_eq!(world.read_byte(3, read), 2);
+}
+
+/// Only the link between two of three is cut: a third one reaches both, so neither is marked at once. In the end the
+/// server with the higher number goes.
+#[test]
+fn a_cut_between_two_of_three_takes_the_higher_number_and_not_at_once() {
+    let mut world = World::with_replicas(3, 2);
+    world.write_now(1, 0, BLOCK, 1);
+    world.hold_links.insert((1, 2));
+    world.hold_links.insert((2, 1));
+    world.pass_ms(3_400);
+    assert_eq!((state(&world, 1), state(&world, 2)), (MemberState::Up, MemberState::Up));
+    world.pass_ms(3_000);
+    assert_eq!(state(&world, 1), MemberState::Up);
+    assert_ne!(state(&world, 2), MemberState::Up);
 }
