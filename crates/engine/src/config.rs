@@ -35,6 +35,8 @@ pub const RESYNC_PAGE: u32 = 128;
 pub const REBUILDS_MAX: usize = 2;
 /// Extents that are noted for that at once.
 pub const REBUILDS_NOTED_MAX: usize = 256;
+/// How long an owner rests after it found nothing to be made anew.
+pub const REBUILD_REST: Duration = Duration::from_secs(5);
 /// A store that is fuller than this share takes no such copy.
 pub const REBUILD_FULL_AT: f64 = 0.925;
 /// How long a server may be away by default before its copies are made anew elsewhere.

@@ -7,7 +7,7 @@ use crate::operation::{Operation, Origin};
 use crate::slots::{Key, Slots};
 use crate::timers::{Timer, Timers};
 use evenkeel_meta::change::Actor;
-use evenkeel_meta::{Route, Txn, View};
+use evenkeel_meta::{MemberState, Route, Txn, View};
 use evenkeel_peer::{Message, ReplyOutcome, Voided};
 use evenkeel_types::store_op::{StoreOp, StoreTicket};
 use evenkeel_types::{Epoch, ExtentId, Incarnation, Region, Regions, ServerId, Time, Version, WriteId};
@@ -232,10 +232,14 @@ impl Core {
         self.view.as_ref().is_some_and(|view| view.tombstone(extent.volume).is_some())
     }
 
-    /// The incarnation that the view gives for a server; lower ones are fenced.
+    /// The lowest incarnation of a server that the view allows; lower ones are fenced.
     pub(crate) fn known_incarnation(&self, server: ServerId) -> Incarnation {
         let member = self.view.as_ref().and_then(|view| view.member(server));
-        member.map_or(Incarnation(0), |kept| kept.record.incarnation)
+        member.map_or(Incarnation(0), |kept| match kept.record.state {
+            // It comes back as another one.
+            MemberState::Down => Incarnation(kept.record.incarnation.0.saturating_add(1)),
+            MemberState::Up | MemberState::Syncing => kept.record.incarnation,
+        })
     }
 
     pub(crate) fn store(&mut self, pending: Pending, op: StoreOp) {

@@ -465,7 +465,7 @@ impl Engine {
             moving.extend(own.filter(|id| view.route(*id).is_some_and(|route| route.owner() == Some(me))));
         }
         let before = self.own_record();
-        let revision = view.revision();
+        let revision = view.ownership_revision(me);
         self.core.view = Some(view);
         self.note_members();
         self.note_ownership(revision);
@@ -575,7 +575,7 @@ impl Engine {
             Some(TxnFor::MarkDown) => {
                 self.handle_marked(outcome.is_ok_and(|outcome| outcome.succeeded));
             }
-            Some(TxnFor::BecomeUp) => self.handle_became_up(&outcome),
+            Some(TxnFor::BecomeUp) => self.handle_became_up(ticket, &outcome),
             Some(TxnFor::Clear { extent, txn }) => {
                 self.with_extent(extent, |extent, core| extent.handle_cleared(core, &txn, outcome));
             }

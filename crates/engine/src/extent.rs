@@ -142,7 +142,10 @@ impl Extent {
             Some(reign) if route.epoch > reign.epoch => self.begin_draining(core),
             Some(_) => {}
             None if mine => self.consider_reign(core, &route),
-            None => self.turn_away(core, route.epoch),
+            None => {
+                self.resync_wanted = false;
+                self.turn_away(core, route.epoch);
+            }
         }
         if self.copy.epoch() < route.epoch && !route.names(core.me()) {
             // The intent under which this server was attached is gone.
@@ -264,6 +267,7 @@ pub(crate) fn arrived(
         crossed_cut_over: false,
         counted_as_waiting: false,
         reserved: false,
+        is_part: false,
     }
 }
 

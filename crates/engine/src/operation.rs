@@ -2,6 +2,7 @@
 
 use crate::event::{Arrival, RequestId};
 use evenkeel_peer::{PieceOp, ReplyOutcome};
+use evenkeel_types::geometry::REGION_BYTES;
 use evenkeel_types::store_op::{Content, StoreWrite};
 use evenkeel_types::{BlockRange, ByteRange, Bytes, Epoch, ExtentId, Regions, ServerId, Time, WriteId};
 use smallvec::SmallVec;
@@ -37,6 +38,8 @@ pub(crate) struct Operation {
     pub(crate) counted_as_waiting: bool,
     /// Space for it is set aside, or asked for.
     pub(crate) reserved: bool,
+    /// It does a part of what was asked for: the rest is for another try.
+    pub(crate) is_part: bool,
 }
 
 /// How far an operation is.
@@ -96,6 +99,28 @@ impl WriteInFlight {
 }
 
 impl Operation {
+    /// Leaves of a write over several regions only the first run of neighbours among these.
+    pub(crate) fn narrow_to(&mut self, regions: Regions) {
+        let first = regions.0.trailing_zeros();
+        let count = (regions.0 >> first).trailing_ones();
+        let run = ByteRange::new(u64::from(first) * u64::from(REGION_BYTES), count * REGION_BYTES);
+        let whole = self.op.range();
+        let (start, end) = (whole.offset.max(run.offset), whole.end().min(run.end()));
+        let at = ByteRange::new(start, (end - start) as u32);
+        match &mut self.op {
+            PieceOp::Write { at: range, data } => {
+                let from = (start - whole.offset) as usize;
+                *data = data.slice(from..from + at.len as usize);
+                *range = at;
+            }
+            PieceOp::Zero { at: range } => *range = at,
+            // Within one region.
+            PieceOp::Read { .. } | PieceOp::CompareAndWrite { .. } => return,
+        }
+        self.blocks = at.touched_blocks();
+        self.is_part = Regions::touched_by(self.blocks) != regions;
+    }
+
     /// Whether it can still be given up with certainty.
     pub(crate) const fn is_sequenced(&self) -> bool {
         matches!(self.stage, Stage::Writing(_))

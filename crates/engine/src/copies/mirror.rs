@@ -124,8 +124,9 @@ impl Extent {
             self.handle_link_refused(core, from, answer.attachment, refusal);
             return;
         }
-        if required && !matches!(answer.outcome, CopyOutcome::Applied) {
-            // A copy that has to have everything has missed a write before this one: a new attach finds which.
+        if (required || attached.promised) && !matches!(answer.outcome, CopyOutcome::Applied) {
+            // A copy that has to have everything, or was told that it has, has missed a write before this one: a new attach
+            // finds which, and voids the promise.
             self.handle_link_refused(core, from, answer.attachment, Refusal::NotAttached);
             return;
         }
@@ -152,7 +153,6 @@ impl Extent {
                     attached.theirs[region.index()] = found;
                 }
                 attached.current = attached.current.minus(behind);
-                attached.promised &= behind.is_empty();
             }
             _ => behind = write.regions,
         }

@@ -17,6 +17,7 @@ mod rejoin;
 mod resync;
 mod silence;
 
+use crate::event::TxnTicket;
 use evenkeel_meta::{Owners, Revision};
 use evenkeel_types::{Incarnation, ServerId, Time};
 pub(crate) use rebuild::Rebuild;
@@ -44,6 +45,8 @@ pub(crate) struct Membership {
     owners: Option<Owners>,
     /// Syncing: owners that have compared everything, in which connection and by which view.
     compared: BTreeMap<ServerId, (u64, Revision)>,
+    /// The latest try to become up.
+    rejoin_ticket: Option<TxnTicket>,
     /// A try to become up has no answer, and may have happened or still happen.
     rejoin_unknown: bool,
     /// When to ask the directory again whether this server is up.

@@ -3,7 +3,7 @@
 //! Each owner does it for its own extents, by the same moves as everything else. It looks through its store's records page
 //! by page, and has a few such moves under way at a time: extents with the fewest good copies first.
 
-use crate::config::{REBUILD_FULL_AT, REBUILDS_MAX, REBUILDS_NOTED_MAX, SWEEP_PAGE};
+use crate::config::{REBUILD_FULL_AT, REBUILD_REST, REBUILDS_MAX, REBUILDS_NOTED_MAX, SWEEP_PAGE};
 use crate::core::Pending;
 use crate::engine::Engine;
 use crate::event::MoveOrder;
@@ -22,6 +22,8 @@ pub(crate) struct Rebuild {
     /// From which extent on the records are looked through; none between two passes.
     cursor: Option<ExtentId>,
     asked: bool,
+    /// No pass begins before: the last one found nothing.
+    rest_until: Time,
     /// Extents found in this pass, by the number of their good copies, with the replica to be replaced.
     found: BTreeSet<(usize, ExtentId, ServerId)>,
     /// Extents with a move that was ordered for this.
@@ -79,7 +81,8 @@ impl Engine {
             return;
         }
         self.rebuild.under_way.retain(|id| self.orders.contains_key(id) || self.core.moving.contains(id));
-        if self.rebuild.found.is_empty() && !self.rebuild.asked {
+        let rests = self.rebuild.cursor.is_none() && self.core.now < self.rebuild.rest_until;
+        if self.rebuild.found.is_empty() && !self.rebuild.asked && !rests {
             let from = *self.rebuild.cursor.get_or_insert(START);
             self.rebuild.asked = true;
             self.core.store(Pending::Rebuild, StoreOp::List { from, max: SWEEP_PAGE });
@@ -106,10 +109,11 @@ impl Engine {
                 self.rebuild.found.insert((copies, entry.extent, replaces));
             }
         }
-        if is_last || !self.rebuild.found.is_empty() {
-            return;
+        if is_last && self.rebuild.found.is_empty() {
+            self.rebuild.rest_until = self.core.now + REBUILD_REST;
+        } else {
+            self.continue_rebuild();
         }
-        self.continue_rebuild();
     }
 
     /// How many good copies an extent of this server has, and which replica is to be replaced; none if all may stay.

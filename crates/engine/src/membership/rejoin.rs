@@ -3,7 +3,7 @@
 use crate::config::DIRECTORY_PATIENCE;
 use crate::core::TxnFor;
 use crate::engine::Engine;
-use crate::event::EngineEvent;
+use crate::event::{EngineEvent, TxnTicket};
 use crate::extent::Extent;
 use crate::replica::CopyPart;
 use evenkeel_meta::change::become_up;
@@ -101,14 +101,19 @@ impl Engine {
         if let Some(Ok(txn)) = made {
             self.core.rejoining = true;
             self.membership.rejoin_again_at = None;
-            self.core.transact(TxnFor::BecomeUp, txn);
+            self.membership.rejoin_ticket = Some(self.core.transact(TxnFor::BecomeUp, txn));
         }
     }
 
     /// The directory answered. Whatever it says, nothing new is begun until the view shows what became of this server, or
     /// it is certain that nothing did: an owner that has not seen it up would not wait for it.
-    pub(crate) fn handle_became_up(&mut self, outcome: &Result<TxnOutcome, DirectoryError>) {
-        if !self.core.rejoining {
+    pub(crate) fn handle_became_up(
+        &mut self,
+        ticket: TxnTicket,
+        outcome: &Result<TxnOutcome, DirectoryError>,
+    ) {
+        // An answer counts only for the transaction that it names.
+        if !self.core.rejoining || self.membership.rejoin_ticket != Some(ticket) {
             return;
         }
         match outcome {

@@ -46,6 +46,12 @@ impl Engine {
                 self.membership.answered.remove(&server);
             }
         }
+        let lives: Vec<ServerId> = view.members().map(|(server, _)| server).collect();
+        for server in lives {
+            // A life that has ended retries nothing: its writes need not be remembered.
+            let incarnation = self.core.known_incarnation(server);
+            self.core.raise_floor(server, incarnation, 0);
+        }
         self.note_down();
     }
 

@@ -15,7 +15,7 @@ use crate::operation::Origin;
 use crate::slots::Key;
 use evenkeel_peer::ReplyOutcome;
 use evenkeel_types::store_op::IDENTITIES_PER_EXTENT_MAX;
-use evenkeel_types::{Payload, ServerId, WriteId};
+use evenkeel_types::{Payload, Regions, ServerId, WriteId};
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Extent {
@@ -45,10 +45,19 @@ impl Extent {
             }
             return true;
         }
-        if reign.remembered.contains_key(&identity) {
-            core.counters.duplicates += 1;
+        let Some(applied) = reign.remembered.get(&identity).copied() else {
+            return false;
+        };
+        core.counters.duplicates += 1;
+        let missing = Regions::touched_by(operation.blocks).minus(applied);
+        if missing.is_empty() {
             self.end(core, key, ReplyOutcome::Done { data: Payload::default() });
             return true;
+        }
+        // This copy has it in some of its regions only: those were made equal to an owner's that is no more. The others
+        // get it now, and only they: in the first ones a newer write may have come.
+        if let Some(operation) = core.operations.get_mut(key) {
+            operation.narrow_to(missing);
         }
         false
     }

@@ -8,8 +8,8 @@ use crate::core::{Core, Pending, ReignStep};
 use crate::extent::Extent;
 use crate::operation::Stage;
 use crate::slots::Key;
-use evenkeel_types::Regions;
 use evenkeel_types::store_op::{ExtentDescription, StoreError, StoreOp};
+use evenkeel_types::{Regions, ServerId};
 
 impl Extent {
     /// Holds the regions of a refused write, and ends it or keeps it for later.
@@ -28,9 +28,16 @@ impl Extent {
         operation.stage = Stage::Blocked { content: write.write.content };
         // The copies may have it or not; its regions are compared again when they are copied next.
         reign.forget_write(key, write.regions);
+        // What was promised to a copy does not hold any more: only a new attach makes it know.
+        let promised =
+            reign.links.iter().filter(|link| link.attached().is_some_and(|attached| attached.promised));
+        let promised: Vec<ServerId> = promised.map(|link| link.server).collect();
         if write.reserved {
             // It asks for space anew, if it still goes to two copies.
             self.unreserve(core, write.regions);
+        }
+        for server in promised {
+            self.drop_link(core, server);
         }
         let Some(reign) = &mut self.reign else {
             return;

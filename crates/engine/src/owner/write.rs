@@ -276,7 +276,9 @@ impl Extent {
         let is_complete = write.behind.is_empty();
         match reign.phase {
             Phase::Serving | Phase::Draining if is_complete => {
-                self.finish(core, key, ReplyOutcome::Done { data: Payload::default() });
+                let is_part = core.operations.get(key).is_some_and(|operation| operation.is_part);
+                let done = ReplyOutcome::Done { data: Payload::default() };
+                self.finish(core, key, if is_part { ReplyOutcome::Unknown } else { done });
             }
             // Some copy did not take it under this reign; whether it has it, its identity tells there.
             Phase::Draining => {

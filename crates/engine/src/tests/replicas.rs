@@ -4,8 +4,8 @@ use super::world::{TxnFate, World};
 use crate::EngineEvent;
 use evenkeel_meta::MemberState;
 use evenkeel_types::ServerId;
-use evenkeel_types::store_op::StoreOp;
 use evenkeel_types::geometry::{BLOCK_BYTES, REGION_BYTES};
+use evenkeel_types::store_op::StoreOp;
 
 const BLOCK: u32 = BLOCK_BYTES;
 
@@ -444,4 +444,84 @@ fn a_cut_between_two_of_three_takes_the_higher_number_and_not_at_once() {
     world.pass_ms(3_000);
     assert_eq!(state(&world, 1), MemberState::Up);
     assert_ne!(state(&world, 2), MemberState::Up);
+}
+
+/// An owner has seen more than the server that comes back: what it looked at says nothing of an extent that has another
+/// owner by then, one that has promised nothing.
+#[test]
+fn what_an_owner_compared_by_a_later_view_counts_only_once_that_view_is_here() {
+    let mut world = World::with_replicas(3, 3);
+    world.write_now(1, 0, BLOCK, 1);
+    for server in [1, 2] {
+        world.crash(server);
+        world.pass_ms(4_000);
+    }
+    world.write_now(3, 0, BLOCK, 2);
+    world.hold_txns = true;
+    world.start(2);
+    world.settle();
+    assert_eq!(world.txns.len(), 1, "its word that it is up is on its way");
+    world.hold_links.insert((3, 1));
+    world.start(1);
+    world.settle();
+    world.hold_views.insert(1);
+    world.hold_txns = false;
+    world.settle();
+    assert_eq!((state(&world, 1), state(&world, 2)), (MemberState::Syncing, MemberState::Up));
+    world.hold_links.clear();
+    world.settle();
+    assert_eq!(state(&world, 1), MemberState::Syncing);
+    world.hold_views.clear();
+    world.pass_ms(4_000);
+    let read = world.read(3, 0, BLOCK);
+    world.pass_ms(100);
+    assert_eq!(world.read_byte(3, read), 2);
+    assert_eq!(state(&world, 1), MemberState::Up);
+    assert_equal_copies(&world, 0, &[1, 2, 3]);
+}
+
+/// A write over two regions reached the copy in one of them only, by the region's copy; then the owner died. Its retry is
+/// not taken for done.
+#[test]
+fn a_write_that_a_copy_has_in_part_is_done_in_the_other_part_only() {
+    let mut world = World::with_replicas(3, 2);
+    world.write_now(3, 0, 2 * REGION_BYTES, 1);
+    world.hold_links.insert((1, 2));
+    let write = world.write(3, 0, 2 * REGION_BYTES, 2);
+    world.settle();
+    world.disconnect(1, 2);
+    world.hold_links.clear();
+    world.connect(1, 2);
+    while world.waiting(1, 2, "copy") == 0 {
+        assert!(world.step(), "the regions are copied");
+    }
+    world.hold_links.insert((1, 2));
+    world.settle();
+    assert_eq!(world.waiting(1, 2, "copy"), 2);
+    let first = world.take_message(1, 2, "copy");
+    world.event(2, crate::Event::Message { from: ServerId(1), message: first });
+    world.settle();
+    world.crash(1);
+    world.hold_links.clear();
+    world.pass_ms(6_000);
+    assert!(world.outcome(3, write).unwrap().is_ok());
+    assert_eq!(world.byte_at(3, 0, 2 * REGION_BYTES), 2);
+}
+
+/// The volume goes while its extents are compared: the server that came back is up all the same.
+#[test]
+fn a_volume_that_is_deleted_meanwhile_keeps_nobody_from_coming_back() {
+    let mut world = World::with_replicas(3, 2);
+    world.write_now(1, 0, BLOCK, 1);
+    world.crash(2);
+    world.pass_ms(4_000);
+    world.write_now(1, 0, BLOCK, 2);
+    world.hold_stores.insert(2);
+    world.start(2);
+    world.settle();
+    world.delete_volume();
+    world.settle();
+    world.hold_stores.clear();
+    world.pass_ms(3_000);
+    assert_eq!(state(&world, 2), MemberState::Up);
 }

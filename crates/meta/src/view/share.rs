@@ -1,6 +1,7 @@
 //! Which servers hold copies of the same extents.
 
 use super::View;
+use crate::directory::Revision;
 use crate::records::MemberState;
 use crate::route::Route;
 use evenkeel_types::geometry::EXTENTS_PER_RUN;
@@ -17,6 +18,15 @@ pub struct Owners {
 }
 
 impl View {
+    /// The latest revision that may have changed who owns what a server holds.
+    #[must_use]
+    pub fn ownership_revision(&self, server: ServerId) -> Revision {
+        let members = self.members().map(|(_, kept)| kept.revision);
+        let volumes = self.volumes.keys().flat_map(|volume| self.entries(*volume));
+        let entries = volumes.filter(|(_, kept)| kept.record.replicas.contains(&server));
+        members.chain(entries.map(|(_, kept)| kept.revision)).max().unwrap_or(Revision::ZERO)
+    }
+
     /// Whether copies of a server's extents are elsewhere too. Where there are none, nobody can go on without it.
     #[must_use]
     pub fn has_shared_extents(&self, server: ServerId) -> bool {
