@@ -516,8 +516,12 @@ fn a_volume_that_is_deleted_meanwhile_keeps_nobody_from_coming_back() {
     world.crash(2);
     world.pass_ms(4_000);
     world.write_now(1, 0, BLOCK, 2);
-    world.hold_stores.insert(2);
+    let attached = world.sent("attach");
     world.start(2);
+    while world.sent("attach") == attached {
+        assert!(world.step(), "the extent differs, and its copy is attached");
+    }
+    world.hold_stores.insert(2);
     world.settle();
     world.delete_volume();
     world.settle();

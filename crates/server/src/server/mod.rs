@@ -56,6 +56,9 @@ const CLEAN_WITHIN: Duration = Duration::from_millis(2500);
 /// How often a server may start anew within how long.
 const RESTARTS_MAX: usize = 3;
 const RESTARTS_WITHIN: Duration = Duration::from_secs(600);
+/// How long a server tries to start anew, and how often.
+const REOPENED_WITHIN: Duration = Duration::from_secs(600);
+const REOPEN_EVERY: Duration = Duration::from_secs(1);
 /// How often the store is asked whether it wants to tidy up.
 const TIDY_EVERY: Duration = Duration::from_millis(500);
 
@@ -145,10 +148,28 @@ fn run(mut launch: Launch, mut opened: Opened, life: &AtomicU64) -> Result<(), S
             return Err(error(why));
         }
         tracing::warn!(server = %name, "the group went on without it: starts anew and catches up");
-        opened = opening::open(&launch).inspect_err(|why| {
+        opened = open_again(&launch).inspect_err(|why| {
             tracing::error!(server = %name, "{why}");
             let _ = launch.stopped.set(why.to_string());
         })?;
+    }
+}
+
+/// Opens the store for another life. What made the group go on without it may still keep it from the directory, or from
+/// its disk, for a while.
+fn open_again(launch: &Launch) -> Result<Opened, ServeError> {
+    let began = Instant::now();
+    let mut told = false;
+    loop {
+        match opening::open(launch) {
+            Err(why) if began.elapsed() < REOPENED_WITHIN => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(server = %launch.server.name, "cannot start anew yet, tries again: {why}");
+                }
+                std::thread::sleep(REOPEN_EVERY);
+            }
+            opened => return opened,
+        }
     }
 }
 
