@@ -97,8 +97,6 @@ impl Engine {
         resyncs.retain(|server, resync| syncing.get(server) == Some(&resync.session) && !anew(*server));
         let new: Vec<(ServerId, u64)> =
             syncing.into_iter().filter(|(server, _)| !resyncs.contains_key(server)).collect();
-        let under_way: Vec<ServerId> = self.membership.resyncs.keys().copied().collect();
-        under_way.into_iter().for_each(|server| self.continue_resync(server));
         for (server, session) in new {
             let owing = self.extents.iter().filter(|(_, extent)| extent.owes(server));
             let resync = Resync {
@@ -135,17 +133,9 @@ impl Engine {
 
     /// Asks for the next pages, or ends the comparison.
     fn continue_resync(&mut self, server: ServerId) {
-        let me = self.core.me();
         let Some(resync) = self.membership.resyncs.get_mut(&server) else {
             return;
         };
-        // Of an extent that went to another owner, or from that server, nothing is promised here any more.
-        let core = &self.core;
-        resync.open.retain(|id| {
-            core.route(*id).is_some_and(|route| {
-                route.owner() == Some(me) && route.present().any(|replica| replica == server)
-            })
-        });
         if resync.number != 0 {
             return;
         }
