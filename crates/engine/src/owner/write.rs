@@ -248,7 +248,13 @@ impl Extent {
                 reign.record = true;
                 self.consider_write(core, key);
             }
-            Err(StoreError::Stopped) => self.finish(core, key, ReplyOutcome::Unknown),
+            Err(StoreError::Stopped) => {
+                // Whether it is durable is not known, so it must not be taken for applied when it is tried again.
+                if let Some(identity) = operation.identity {
+                    reign.remembered.remove(&identity);
+                }
+                self.finish(core, key, ReplyOutcome::Unknown);
+            }
             Err(error) => self.mend_chain(core, key, *error),
         }
         self.continue_repair(core);

@@ -290,3 +290,14 @@ fn a_write_that_may_be_sent_again_is_remembered_whatever_else_its_extent_forgets
     assert!(later.iter().all(|id| matches!(world.outcome(2, *id), Some(Ok(_)))));
     assert_eq!(world.engine(1).counters().duplicates, 9);
 }
+
+/// The store stops before a write is durable. Its retry, which comes while the server still talks, is not taken for done.
+#[test]
+fn a_write_that_a_stopping_store_did_not_take_is_never_answered_as_done() {
+    let mut world = World::new(2);
+    world.write_now(2, 0, BLOCK, 1);
+    world.servers.get_mut(&1).unwrap().store.stopped = true;
+    let write = world.write(2, 0, BLOCK, 2);
+    world.pass_ms(3_000);
+    assert!(!matches!(world.outcome(2, write), Some(Ok(_))), "{:?}", world.outcome(2, write));
+}

@@ -82,6 +82,8 @@ pub(super) struct MemStore {
     pub(super) no_space_for_copies: bool,
     /// Records that are refused for want of room, counted down.
     pub(super) refuse_records: u32,
+    /// The store has stopped.
+    pub(super) stopped: bool,
     /// Nothing more can be set aside.
     pub(super) no_space_to_reserve: bool,
     /// Blocks that cannot be read until they are written again.
@@ -106,6 +108,9 @@ impl MemStore {
     }
 
     fn execute(&mut self, op: StoreOp) -> StoreOutcome {
+        if self.stopped {
+            return Err(StoreError::Stopped);
+        }
         match op {
             StoreOp::Read { extent, blocks } => match self.first_bad(extent, blocks) {
                 Some(block) => Err(StoreError::BadBlock { block }),
