@@ -10,6 +10,7 @@ passed=0
 failed=0
 skipped=0
 minutes=()
+broken=""
 readonly began=$EPOCHREALTIME
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -54,6 +55,13 @@ sum() {
         awk '{ total += $1 } END { print total + 0 }'
 }
 
+# What failed in the stage just run, and what it said when it gave up: repeated at the end, where it is looked for.
+failures_of_stage() {
+    sed -E 's/\x1b\[[0-9;]*m//g' "$log" |
+        grep -E -A 3 '^ +(FAIL|TIMEOUT|SIG[A-Z]+|ABORT) \[|panicked at |^test .* FAILED$' |
+        grep -v '^--$' | awk 'NF && !seen[$0]++' | cut -c 1-300 | head -n 40
+}
+
 # Adds the counts of a stage. One that failed without a failed test (it did not compile, a runner was killed) has one.
 add() {
     local status=$1 lines=$2 failures=0 word
@@ -67,10 +75,16 @@ add() {
         failures=1
     fi
     failed=$((failed + failures))
+    if [ "$failures" -ne 0 ]; then
+        broken+=$(failures_of_stage)$'\n'
+    fi
 }
 
 finish() {
     took total "$began"
+    if [ -n "$broken" ]; then
+        printf '== what failed\n%s' "$broken"
+    fi
     printf 'minutes: %s\n' "$(printf '%s, ' "${minutes[@]}" | sed 's/, $//')"
     echo "$passed passed, $failed failed, $skipped skipped"
     [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
