@@ -21,6 +21,7 @@
 
 mod begin;
 mod handover;
+mod orders;
 mod propose;
 mod state;
 
