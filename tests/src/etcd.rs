@@ -1,6 +1,7 @@
 //! A real etcd on loopback, with its data in a temporary folder.
 
 use crate::ports::free_ports;
+use crate::process::Process;
 use crate::program::{Ran, run_within};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
@@ -143,9 +144,10 @@ impl Etcd {
         let _ = child.wait();
     }
 
-    /// Has all members stand still.
+    /// Has all members stand still; returns once they do.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
+        self.members.iter().flatten().for_each(|child| Process(child.id()).wait_until_still());
     }
 
     /// Has all members go on after [`Self::pause`].

@@ -2,6 +2,7 @@
 
 use crate::api::Api;
 use crate::ports::free_ports;
+use crate::process::Process;
 use crate::program::{Ran, run_within};
 use crate::relay::PeerRelays;
 use crate::tamper::Tamper;
@@ -459,25 +460,12 @@ impl Group {
     /// If they do not within 20 s.
     pub fn pause(&self) {
         self.signal(Signal::STOP);
-        let began = Instant::now();
-        while !self.stands_still() {
-            assert!(began.elapsed() < Duration::from_secs(20), "the process does not stand still");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        Process(self.pid()).wait_until_still();
     }
 
     /// Has the process go on after [`Self::pause`].
     pub fn resume(&self) {
         self.signal(Signal::CONT);
-    }
-
-    fn stands_still(&self) -> bool {
-        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the process runs");
-        // The state is the first field behind the name, which ends with the last parenthesis.
-        threads.flatten().all(|thread| {
-            let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-            stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
-        })
     }
 
     /// Ends the process at once, as a crash does.

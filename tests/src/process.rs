@@ -1,7 +1,7 @@
 //! What a process takes, as the kernel counts it.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Ticks of the kernel's counters of CPU time in a second: USER_HZ, the same on all Linux systems in use.
 const TICKS_PER_SECOND: u64 = 100;
@@ -21,6 +21,27 @@ impl Process {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a resident size");
         let kib = line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of KiB");
         kib << 10
+    }
+
+    /// Waits until all threads stand still, after a SIGSTOP: those that run go on for a moment.
+    ///
+    /// # Panics
+    /// If they do not stand still within 20 s.
+    pub fn wait_until_still(self) {
+        let began = Instant::now();
+        while !self.stands_still() {
+            assert!(began.elapsed() < Duration::from_secs(20), "process {} does not stand still", self.0);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn stands_still(self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.0)).expect("the process runs");
+        // The state is the first field behind the name, which ends with the last parenthesis.
+        threads.flatten().all(|thread| {
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('T'))
+        })
     }
 
     /// Open file descriptors.
