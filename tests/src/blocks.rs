@@ -108,7 +108,8 @@ impl Blocks {
     }
 }
 
-fn fill(bytes: &mut [u8], block: u64, write: u64) {
+/// The content that one write alone gives a block, or a piece of it.
+pub(crate) fn fill(bytes: &mut [u8], block: u64, write: u64) {
     let mut state = (block << 32) ^ write.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     for word in bytes.as_chunks_mut::<8>().0 {
         state ^= state << 13;

@@ -445,6 +445,12 @@ impl Group {
         told.iter().sum()
     }
 
+    /// Whether the process runs, as far as the scenario has not ended it.
+    #[must_use]
+    pub const fn runs(&self) -> bool {
+        self.child.is_some()
+    }
+
     /// The process number.
     ///
     /// # Panics

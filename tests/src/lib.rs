@@ -6,6 +6,7 @@
 
 mod api;
 mod blocks;
+mod chain;
 mod conformance;
 mod etcd;
 mod filesystem;
@@ -29,6 +30,7 @@ mod writer;
 
 pub use api::Api;
 pub use blocks::Blocks;
+pub use chain::{Host, Kills, Steps, Way};
 pub use conformance::{Outcome, Verdict, conformance_table, conformance_tests, run_conformance};
 pub use etcd::Etcd;
 pub use filesystem::Filesystem;
@@ -41,7 +43,7 @@ pub use moves::{Mover, owners, views_are_equal};
 pub use namespace::in_own_network;
 pub use ports::free_port;
 pub use process::Process;
-pub use processes::Processes;
+pub use processes::{Processes, count_of, states, wait_until};
 pub use program::{Ran, run, run_within};
 pub use relay::{PeerRelays, RegionCopies};
 pub use rustix::process::Signal;

@@ -2,6 +2,11 @@
 
 use crate::etcd::Etcd;
 use crate::group::{Group, GroupOptions};
+use evenkeel_api::{ServerCounters, ServerState, ServersTable};
+use std::time::{Duration, Instant};
+
+/// For what must come at some time.
+const WITHIN: Duration = Duration::from_secs(60);
 
 /// The processes and the etcd. Dropping it ends them all.
 pub struct Processes {
@@ -42,6 +47,55 @@ impl Processes {
         self.processes.iter().map(|process| process.portal(1)).collect()
     }
 
+    /// The processes that run now.
+    pub fn running(&self) -> impl Iterator<Item = &Group> {
+        self.processes.iter().filter(|process| process.runs())
+    }
+
+    /// Waits until every process that runs says of all servers that they are up.
+    ///
+    /// # Panics
+    /// If that does not come true within 60 s.
+    pub fn all_are_up(&self) {
+        for process in self.running() {
+            process.wait();
+            wait_until(
+                || format!("all are up: {:?}", states(process)),
+                || {
+                    let states = states(process);
+                    states.len() == self.processes.len()
+                        && states.iter().all(|state| *state == ServerState::Up)
+                },
+            );
+        }
+    }
+
+    /// What the servers that answer did since their starts, all together.
+    #[must_use]
+    pub fn counters(&self) -> ServerCounters {
+        let table = self.running().find_map(|process| process.api().get::<ServersTable>("/v1/servers").ok());
+        let rows = table.into_iter().flat_map(|table| table.servers);
+        rows.filter_map(|row| row.counters).fold(ServerCounters::default(), |sum, more| ServerCounters {
+            regions_compared: sum.regions_compared + more.regions_compared,
+            regions_sent: sum.regions_sent + more.regions_sent,
+            bytes_sent: sum.bytes_sent + more.bytes_sent,
+            regions_received: sum.regions_received + more.regions_received,
+            regions_mended: sum.regions_mended + more.regions_mended,
+            takeovers: sum.takeovers + more.takeovers,
+            marked_down: sum.marked_down + more.marked_down,
+            retried: sum.retried + more.retried,
+            found_applied: sum.found_applied + more.found_applied,
+        })
+    }
+
+    /// What all processes logged at WARN or ERROR but lines with one of these parts, which a scenario expects.
+    #[must_use]
+    pub fn warnings_but(&self, expected: &[&str]) -> Vec<(usize, String)> {
+        let mut warnings = self.warnings();
+        warnings.retain(|(_, line)| !expected.iter().any(|part| line.contains(part)));
+        warnings
+    }
+
     /// What all processes logged at WARN or ERROR, with their numbers from 1.
     #[must_use]
     pub fn warnings(&self) -> Vec<(usize, String)> {
@@ -52,5 +106,39 @@ impl Processes {
             log.lines().filter(bad).map(|line| (number, line.to_owned())).collect::<Vec<_>>()
         });
         lines.collect()
+    }
+}
+
+/// The states of all servers, as a process answers.
+///
+/// # Panics
+/// If it does not.
+#[must_use]
+pub fn states(process: &Group) -> Vec<ServerState> {
+    let table: ServersTable = process.api().get("/v1/servers").expect("the servers");
+    table.servers.iter().map(|row| row.state).collect()
+}
+
+/// Waits until something is so.
+///
+/// # Panics
+/// If it does not become so within 60 s, with what was waited for.
+pub fn wait_until(what: impl Fn() -> String, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < WITHIN, "not within {WITHIN:?}: {}", what());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A number that the environment may set: how often a scenario does what it does, for the long runs.
+///
+/// # Panics
+/// If it sets something that is no number.
+#[must_use]
+pub fn count_of(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|e| panic!("{name} '{text}': {e}")),
+        Err(_) => default,
     }
 }

@@ -25,6 +25,8 @@ pub enum Ended {
     Good(Bytes),
     /// The target took no notice of it: BUSY or TASK SET FULL.
     Busy,
+    /// A COMPARE AND WRITE found something else.
+    Miscompare,
     /// It failed.
     Failed(String),
 }
@@ -84,6 +86,12 @@ impl Session {
         self.submit(request::write_16(offset / u64::from(LOGICAL_BLOCK), data, LOGICAL_BLOCK))
     }
 
+    /// Puts bytes where others are expected, of the same number: whole logical blocks within one of 4 KiB.
+    pub fn compare_and_write(&mut self, offset: u64, expected: &[u8], data: &[u8]) -> RequestId {
+        let block = LOGICAL_BLOCK;
+        self.submit(request::compare_and_write(offset / u64::from(block), expected, data, block))
+    }
+
     fn submit(&mut self, request: Request) -> RequestId {
         self.connection.submit(request.into()).expect("the window has room for what a scenario has under way")
     }
@@ -105,12 +113,13 @@ impl Session {
         while let Some(event) = self.event_within(deadline.saturating_duration_since(Instant::now()))? {
             match event {
                 Event::Done(id, done) => {
-                    let attention =
-                        done.sense.as_ref().is_some_and(|sense| sense.key == SenseKey::UnitAttention);
+                    let is = |key: SenseKey| done.sense.as_ref().is_some_and(|sense| sense.key == key);
+                    let (attention, differs) = (is(SenseKey::UnitAttention), is(SenseKey::Miscompare));
                     let ended = match done.status {
                         Some(Status::Good) => Ended::Good(done.data),
                         Some(Status::Busy | Status::TaskSetFull) => Ended::Busy,
                         Some(Status::CheckCondition) if attention => Ended::Busy,
+                        Some(Status::CheckCondition) if differs => Ended::Miscompare,
                         status => Ended::Failed(format!("{status:?} {:?}", done.sense)),
                     };
                     return Ok(Some((id, ended)));

@@ -181,6 +181,9 @@ impl Writer {
             }
             // A write that is answered BUSY was not applied and never will be.
             (Ended::Busy, _) => self.tally.busy += 1,
+            (Ended::Miscompare, _) => {
+                self.tally.wrong.get_or_insert("a miscompare, and nothing was compared".to_owned());
+            }
             (Ended::Failed(why), write) => {
                 let what = if write.is_some() { "write" } else { "read" };
                 let block = self.blocks.first() + at as u64;

@@ -44,6 +44,32 @@ pub struct ServerRow {
     pub disk: String,
     /// Why it stopped, if it did.
     pub reason: Option<String>,
+    /// What it did since its last start; absent if its process does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counters: Option<ServerCounters>,
+}
+
+/// What a server did since its last start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerCounters {
+    /// Regions of its extents that it compared with copies at servers that came back.
+    pub regions_compared: u64,
+    /// Regions that it sent to copies of its extents because they differed; those of moves are not among them.
+    pub regions_sent: u64,
+    /// Bytes of them.
+    pub bytes_sent: u64,
+    /// Regions that it received for copies here, by moves too.
+    pub regions_received: u64,
+    /// Regions of its copies that had a bad block and were mended from another copy.
+    pub regions_mended: u64,
+    /// Extents that it took over from another owner.
+    pub takeovers: u64,
+    /// Servers that it marked down.
+    pub marked_down: u64,
+    /// Pieces of requests that it tried again, as the gateway of their hosts.
+    pub retried: u64,
+    /// Of the pieces that gateways tried again, those that it found applied or under way, as the owner.
+    pub found_applied: u64,
 }
 
 /// `PUT /v1/servers/NAME/draining`, and its answer.

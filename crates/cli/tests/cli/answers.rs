@@ -39,6 +39,7 @@ pub(crate) fn servers() -> ServersTable {
         connected: vec!["s2".into()],
         disk: "uring direct".into(),
         reason: None,
+        counters: None,
     };
     let alone =
         ServerRow { server: "s2".into(), state: ServerState::Syncing, connected: vec![], ..row.clone() };

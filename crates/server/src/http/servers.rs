@@ -169,5 +169,6 @@ fn row(name: &str, portal: String, peer: String) -> ServerRow {
         connected: Vec::new(),
         disk: "none".to_owned(),
         reason: None,
+        counters: None,
     }
 }

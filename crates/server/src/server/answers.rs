@@ -5,7 +5,8 @@ use super::portal::Portal;
 use crate::ask::{Ask, MoveAsk, Progress, Status, next_extent};
 use crate::clock;
 use evenkeel_api::{
-    LoadTable, MovesTable, ResourceLoad, RouteRow, RouteTable, ServerLoadRow, ServerRow, ServerState,
+    LoadTable, MovesTable, ResourceLoad, RouteRow, RouteTable, ServerCounters, ServerLoadRow, ServerRow,
+    ServerState,
 };
 use evenkeel_balance::{Resource, ServerLoad, Standing};
 use evenkeel_engine::{Event, MoveEvent, MoveOrder, MoveStage};
@@ -165,6 +166,7 @@ fn status(core: &Core, portal: &Portal, about: &About) -> Status {
         connected: Vec::new(),
         disk: format!("{} {direct}", core.disk_name()),
         reason: None,
+        counters: Some(counters(core)),
     };
     let waiting_for = core.with_view(|view| {
         row.connected = connected.iter().map(|server| name(view, *server)).collect();
@@ -190,6 +192,21 @@ fn status(core: &Core, portal: &Portal, about: &About) -> Status {
         Some(waiting_for) => waiting_for,
     };
     Status { row, waiting_for }
+}
+
+fn counters(core: &Core) -> ServerCounters {
+    let counters = core.with_engine(|engine| *engine.counters());
+    ServerCounters {
+        regions_compared: core.with_moves(|moves| moves.regions_compared()),
+        regions_sent: counters.resync.regions_sent,
+        bytes_sent: counters.resync.bytes_sent,
+        regions_received: counters.regions_received,
+        regions_mended: counters.mended,
+        takeovers: counters.takeovers,
+        marked_down: counters.marked_down,
+        retried: counters.retried,
+        found_applied: counters.duplicates,
+    }
 }
 
 async fn inventory(core: &Rc<Core>, from: ExtentId, max: usize) -> Result<Vec<InventoryEntry>, String> {

@@ -11,6 +11,7 @@ const MOVES_KEPT_MAX: usize = 1024;
 #[derive(Default)]
 pub(crate) struct MoveLog {
     moves: BTreeMap<MoveId, MoveEvent>,
+    regions_compared: u64,
 }
 
 impl MoveLog {
@@ -33,6 +34,7 @@ impl MoveLog {
                 tracing::info!(server, "its copies are as good as their owners': it is up");
             }
             EngineEvent::Compared { server: other, regions, differing } => {
+                self.regions_compared += regions;
                 tracing::info!(
                     server,
                     "compared {regions} regions with {other}, {differing} in extents that differ"
@@ -70,6 +72,11 @@ impl MoveLog {
         if self.moves.len() > MOVES_KEPT_MAX {
             self.moves.pop_first();
         }
+    }
+
+    /// Regions that were compared with copies at servers that came back.
+    pub(crate) const fn regions_compared(&self) -> u64 {
+        self.regions_compared
     }
 
     /// The last step of each move.
