@@ -2,7 +2,7 @@
 
 use crate::api::Api;
 use crate::group::Group;
-use evenkeel_api::RouteTable;
+use evenkeel_api::RouteRow;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,12 +12,21 @@ use std::time::{Duration, Instant};
 const MOVE_WITHIN: Duration = Duration::from_secs(30);
 /// How often it is looked whether a move has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// What is said of an order that stands and is not carried out yet.
+const WAITING: [&str; 2] = ["waits for its turn", "a move of the extent waits already"];
+/// When an order that waits is given once more.
+const ORDER_AGAIN_AFTER: Duration = Duration::from_secs(3);
+/// Pause after an order that was refused.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(20);
 
 /// Moves extents of a volume from a number of threads.
 pub struct Mover<'a> {
-    api: Api,
+    /// Of the processes that may be asked; each answers for the whole group.
+    apis: Vec<Api>,
     volume: &'a str,
     servers: u16,
+    /// Servers go and come back: moves end in all ways, and processes do not always answer.
+    is_tolerant: bool,
     /// How many moves of each extent were seen to reach their target.
     moved: Mutex<BTreeMap<u32, u64>>,
     /// What was refused or given up, and tried again.
@@ -28,14 +37,23 @@ impl<'a> Mover<'a> {
     /// For a volume of this group.
     #[must_use]
     pub fn new(group: &Group, volume: &'a str, servers: u16) -> Self {
-        Self { api: group.api(), volume, servers, moved: Mutex::default(), refused: Mutex::default() }
+        let (moved, refused) = (Mutex::default(), Mutex::default());
+        Self { apis: vec![group.api()], volume, servers, is_tolerant: false, moved, refused }
+    }
+
+    /// For a volume of a group of several processes, any of which may be away at any time.
+    #[must_use]
+    pub fn among(processes: &[Group], volume: &'a str) -> Self {
+        let (moved, refused) = (Mutex::default(), Mutex::default());
+        let apis: Vec<Api> = processes.iter().map(Group::api).collect();
+        Self { servers: apis.len() as u16, apis, volume, is_tolerant: true, moved, refused }
     }
 
     /// Moves these extents, each on to the next server when it has arrived, until told to stop. As many are under way
     /// at once as there are threads.
     ///
     /// # Panics
-    /// If a move neither ends nor is given up.
+    /// If a move neither ends nor is given up, where all servers are there.
     pub fn run(&self, extents: &[u32], threads: usize, rate: Option<u64>, stop: &AtomicBool) {
         std::thread::scope(|scope| {
             for thread in 0..threads {
@@ -45,48 +63,76 @@ impl<'a> Mover<'a> {
                         if stop.load(Ordering::Relaxed) {
                             return;
                         }
-                        self.move_on(extent, rate);
+                        if !self.move_on(extent, rate, stop) {
+                            std::thread::sleep(TRY_AGAIN_AFTER);
+                        }
                     }
                 });
             }
         });
     }
 
-    /// Moves an extent from where it is to the next server.
-    fn move_on(&self, extent: u32, rate: Option<u64>) {
-        let owner = |table: &RouteTable| table.extents[extent as usize].owner.clone();
-        let before = self.route();
-        let from = owner(&before);
-        let number: u16 = from[1..].parse().expect("servers are named s1, s2, ...");
-        let to = format!("s{}", number % self.servers + 1);
-        // An order that has to wait for its turn is answered with an error and carried out all the same.
-        let ordered = self.api.order_move(self.volume, extent, &to, rate);
-        let began = Instant::now();
+    /// Moves an extent from where it is to the next server that has no copy of it; whether it was seen to arrive there.
+    fn move_on(&self, extent: u32, rate: Option<u64>, stop: &AtomicBool) -> bool {
+        let Some(before) = self.row(extent) else { return false };
+        let from: u16 = before.owner[1..].parse().expect("servers are named s1, s2, ...");
+        let next = (0..self.servers).map(|n| format!("s{}", (from + n) % self.servers + 1));
+        let to = next.into_iter().find(|server| !before.replicas.contains(server));
+        let to = to.expect("a server without a copy");
+        let order = || self.ask(|api| api.order_move(self.volume, extent, &to, rate));
+        let mut ordered = order();
+        let (began, mut ordered_at) = (Instant::now(), Instant::now());
         let mut under_way = false;
         loop {
-            let table = self.route();
-            let row = &table.extents[extent as usize];
-            if row.owner == to {
+            let row = self.row(extent);
+            if row.as_ref().is_some_and(|row| row.owner == to) {
                 *self.moved.lock().expect("no thread panicked").entry(extent).or_default() += 1;
-                return;
+                return true;
             }
-            let was_under_way = std::mem::replace(&mut under_way, row.moving_to.is_some());
-            let over = match &ordered {
-                Ok(_) => was_under_way && !under_way,
-                Err(why) => !why.contains("waits for its turn"),
-            };
-            if over {
+            let is_moving = row.as_ref().is_some_and(|row| row.moving_to.is_some());
+            let was_under_way = std::mem::replace(&mut under_way, is_moving);
+            // An order that has to wait for its turn is answered with an error, and carried out unless the owner finds in
+            // the end that it cannot: then it is as if it had not been given.
+            let waits = ordered.as_ref().is_err_and(|why| WAITING.iter().any(|words| why.contains(words)));
+            if waits && !under_way && !was_under_way && ordered_at.elapsed() >= ORDER_AGAIN_AFTER {
+                (ordered, ordered_at) = (order(), Instant::now());
+                continue;
+            }
+            let over = if ordered.is_ok() { was_under_way && !under_way } else { !waits };
+            let is_late = began.elapsed() >= MOVE_WITHIN;
+            if over || self.is_tolerant && (is_late || stop.load(Ordering::Relaxed)) {
                 let why = ordered.err().unwrap_or_else(|| "given up".to_owned());
                 self.refused.lock().expect("no thread panicked").push(format!("{extent} to {to}: {why}"));
-                return;
+                return false;
             }
-            assert!(began.elapsed() < MOVE_WITHIN, "extent {extent} to {to}: {row:?}, ordered: {ordered:?}");
+            assert!(!is_late, "extent {extent} to {to}: {row:?}, ordered: {ordered:?}");
             std::thread::sleep(LOOK_EVERY);
         }
     }
 
-    fn route(&self) -> RouteTable {
-        self.api.route(self.volume, "s1").expect("the route")
+    fn row(&self, extent: u32) -> Option<RouteRow> {
+        // Each process answers best for its own servers, and all know the routes.
+        let of = |(n, api): (usize, &Api)| api.route(self.volume, &format!("s{}", n + 1));
+        let mut answers = self.apis.iter().enumerate().map(of);
+        let answered = if self.is_tolerant {
+            answers.find_map(Result::ok)
+        } else {
+            Some(answers.next().expect("a process").expect("the route"))
+        };
+        answered.map(|mut table| table.extents.swap_remove(extent as usize))
+    }
+
+    /// The answer of the first process that gives one.
+    fn ask<T>(&self, ask: impl Fn(&Api) -> Result<T, String>) -> Result<T, String> {
+        let mut answer = Err("nobody was asked".to_owned());
+        for api in &self.apis {
+            answer = ask(api);
+            // The process itself is away; a reason of the group's would be the same at the others.
+            if !answer.as_ref().is_err_and(|why| why.contains("Connection refused") || why.contains("io:")) {
+                break;
+            }
+        }
+        answer
     }
 
     /// How many moves of each extent reached their target.

@@ -28,8 +28,10 @@ pub(crate) enum Ask {
     Inventory(ExtentId, usize, oneshot::Sender<Result<Vec<InventoryEntry>, String>>),
     /// A look at its view of the directory; as long as it has none, nothing is looked at.
     Look(Look),
-    /// Move an extent that it owns. The answer says that the move was begun, or why not.
-    Move(MoveAsk, oneshot::Sender<Result<(), String>>),
+    /// Move an extent that it owns. The answer says that the move is to be begun, or why not.
+    Move(MoveAsk, oneshot::Sender<Result<Ordered, String>>),
+    /// Why a move that it was to begin was not begun, if that is certain.
+    Refusal(Ordered, oneshot::Sender<Option<String>>),
     /// Whether it moves extents by itself from now on.
     EnableBalancing(bool, oneshot::Sender<()>),
     /// Its counters of moves.
@@ -60,6 +62,14 @@ pub(crate) struct MoveAsk {
     pub(crate) extent: u32,
     pub(crate) to: String,
     pub(crate) rate: Option<u64>,
+}
+
+/// A move that a server is to begin.
+#[derive(Clone, Copy)]
+pub(crate) struct Ordered {
+    pub(crate) extent: ExtentId,
+    /// Moves that it could not begin before this one was ordered.
+    pub(crate) refused_before: u64,
 }
 
 /// How far a move is.

@@ -4,7 +4,7 @@ use super::Group;
 use super::fetch::fetch;
 use super::reply::{Failure, Reply, conflict, no_such_volume, not_found, unavailable};
 use super::scope::{Caller, HERE};
-use crate::ask::{Ask, MoveAsk, Progress};
+use crate::ask::{Ask, MoveAsk, Ordered, Progress, ServerHandle};
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State};
@@ -90,8 +90,8 @@ pub(super) async fn start(
     let ask = MoveAsk { volume: volume.clone(), extent, to: request.to.clone(), rate: request.rate };
     let answer = owner.ask(|answer| Ask::Move(ask, answer)).await;
     let answer = answer.ok_or_else(|| unavailable(format!("server '{}' does not answer", owner.name)))?;
-    answer.map_err(|why| conflict(format!("extent {extent} of '{volume}': {why}")))?;
-    group.begun(volume, extent, &request.to, &before).await
+    let ordered = answer.map_err(|why| conflict(format!("extent {extent} of '{volume}': {why}")))?;
+    group.begun(&request, owner, ordered, &before).await
 }
 
 pub(super) async fn explain(
@@ -181,29 +181,35 @@ impl Group {
         fetch(&process.api, Method::POST, &path, Some(body), caller).await.map(Json)
     }
 
-    /// The record of a move that was just ordered, as soon as the directory has it: none that was there `before`.
+    /// The record of a move that its owner was just told to begin, as soon as the directory has it: none that was there
+    /// `before`.
     async fn begun(
         &self,
-        volume: &str,
-        extent: u32,
-        to: &str,
+        request: &MoveRequest,
+        owner: &ServerHandle,
+        ordered: Ordered,
         before: &BTreeSet<MoveId>,
     ) -> Result<Json<MoveRow>, Failure> {
+        let (volume, extent) = (&request.volume, request.extent);
         for _ in 0..BEGIN_POLLS {
+            // Asked first: a move whose record shows was not refused, whatever a later one was.
+            let refusal = owner.ask(|answer| Ask::Refusal(ordered, answer)).await.flatten();
             let view = self.view().await?;
             let mine = self.records().await?.into_iter().find(|(id, record)| {
                 !before.contains(id)
-                    && view.volume_named(volume).is_some_and(|kept| kept.record == record.extent.volume)
-                    && record.extent.index == extent
-                    && view.server_named(to) == Some(record.to)
+                    && record.extent == ordered.extent
+                    && view.server_named(&request.to) == Some(record.to)
             });
             if let Some((id, record)) = mine {
                 return Ok(Json(row(&view, id, &record, &self.own_moves().await.progress)));
             }
+            if let Some(why) = refusal {
+                return Err(conflict(format!("extent {extent} of '{volume}': {why}")));
+            }
             tokio::time::sleep(BEGIN_POLL_EVERY).await;
         }
         Err(unavailable(format!(
-            "extent {extent} of '{volume}': the move waits for its turn; `moves` will show it"
+            "extent {extent} of '{volume}': the move waits for its turn; `moves` will show it if it begins"
         )))
     }
 }

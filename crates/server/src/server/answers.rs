@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::portal::Portal;
-use crate::ask::{Ask, MoveAsk, Progress, Status, next_extent};
+use crate::ask::{Ask, MoveAsk, Ordered, Progress, Status, next_extent};
 use crate::clock;
 use evenkeel_api::{
     LoadTable, MovesTable, ResourceLoad, RouteRow, RouteTable, ServerCounters, ServerLoadRow, ServerRow,
@@ -40,6 +40,9 @@ pub(super) fn answer(core: &Rc<Core>, portal: &Rc<Portal>, about: &About, ask: A
         }
         Ask::Look(look) => drop(core.with_view(look)),
         Ask::Move(ask, answer) => drop(answer.send(start_move(core, &ask))),
+        Ask::Refusal(ordered, answer) => {
+            drop(answer.send(core.with_moves(|log| log.refusal_of(ordered.extent, ordered.refused_before))));
+        }
         Ask::EnableBalancing(enabled, answer) => {
             core.with_balancer(|balancer| balancer.enable(enabled));
             let _ = answer.send(());
@@ -229,7 +232,7 @@ async fn inventory(core: &Rc<Core>, from: ExtentId, max: usize) -> Result<Vec<In
 /// Records read from the store at a time.
 const INVENTORY_PAGE: usize = 512;
 
-fn start_move(core: &Core, ask: &MoveAsk) -> Result<(), String> {
+fn start_move(core: &Core, ask: &MoveAsk) -> Result<Ordered, String> {
     let found = core.with_view(|view| {
         let volume = view.volume_named(&ask.volume).ok_or("the volume does not exist")?.record;
         let extent = ExtentId { volume, index: ask.extent };
@@ -247,6 +250,7 @@ fn start_move(core: &Core, ask: &MoveAsk) -> Result<(), String> {
         Ok((extent, to))
     });
     let (extent, to) = found.ok_or("the server does not know the directory yet")??;
+    let refused_before = core.with_moves(|log| log.refusals());
     let reason = serde_json::json!({ "ordered": "by the command move" });
     core.event(Event::StartMove(MoveOrder {
         extent,
@@ -256,7 +260,7 @@ fn start_move(core: &Core, ask: &MoveAsk) -> Result<(), String> {
         reason,
         first: Vec::new(),
     }));
-    Ok(())
+    Ok(Ordered { extent, refused_before })
 }
 
 /// The counters of this server; the moves themselves are in the directory.

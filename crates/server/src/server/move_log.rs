@@ -2,16 +2,24 @@
 
 use evenkeel_engine::{EngineEvent, MoveEvent, MoveStage};
 use evenkeel_meta::MoveId;
-use std::collections::BTreeMap;
+use evenkeel_types::ExtentId;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Moves that are remembered; the oldest are forgotten first.
 const MOVES_KEPT_MAX: usize = 1024;
+
+/// Moves that could not begin, as many as are remembered for those who ordered them.
+const REFUSALS_KEPT_MAX: usize = 256;
 
 /// The moves that this server led in this life.
 #[derive(Default)]
 pub(crate) struct MoveLog {
     moves: BTreeMap<MoveId, MoveEvent>,
     regions_compared: u64,
+    /// The latest moves that could not begin, with the reasons.
+    refused: VecDeque<(ExtentId, String)>,
+    /// How many there were in all.
+    refusals: u64,
 }
 
 impl MoveLog {
@@ -21,6 +29,11 @@ impl MoveLog {
             EngineEvent::Move(step) => self.step(server, step),
             EngineEvent::MoveRefused { extent, to, why } => {
                 tracing::info!(server, "move of {extent} to {to} could not begin: {why}");
+                self.refusals += 1;
+                self.refused.push_back((*extent, why.clone()));
+                if self.refused.len() > REFUSALS_KEPT_MAX {
+                    self.refused.pop_front();
+                }
             }
             EngineEvent::TookOver { extent, epoch, promised } => {
                 let how = if *promised { "by promise" } else { "after the lease ran out" };
@@ -79,8 +92,51 @@ impl MoveLog {
         self.regions_compared
     }
 
+    /// How many moves could not begin so far.
+    pub(crate) const fn refusals(&self) -> u64 {
+        self.refusals
+    }
+
+    /// Why a move of an extent could not begin, of those beyond the first so many.
+    pub(crate) fn refusal_of(&self, extent: ExtentId, behind: u64) -> Option<String> {
+        let later = usize::try_from(self.refusals.saturating_sub(behind)).unwrap_or(usize::MAX);
+        let mut latest = self.refused.iter().rev().take(later);
+        latest.find(|(refused, _)| *refused == extent).map(|(_, why)| why.clone())
+    }
+
     /// The last step of each move.
     pub(crate) fn last_steps(&self) -> impl Iterator<Item = &MoveEvent> {
         self.moves.values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evenkeel_types::{ServerId, VolumeId};
+
+    #[test]
+    fn who_ordered_a_move_hears_of_its_own_refusal_and_of_no_earlier_one() {
+        let mut log = MoveLog::default();
+        let extent = |index| ExtentId { volume: VolumeId(1), index };
+        let refuse = |log: &mut MoveLog, index: u32, why: &str| {
+            let event =
+                EngineEvent::MoveRefused { extent: extent(index), to: ServerId(2), why: why.to_owned() };
+            log.note("s1", &event);
+        };
+        refuse(&mut log, 7, "an earlier one");
+        let before = log.refusals();
+        assert_eq!(log.refusal_of(extent(7), before), None);
+        refuse(&mut log, 8, "of another extent");
+        assert_eq!(log.refusal_of(extent(7), before), None);
+        refuse(&mut log, 7, "the directory has changed: try again");
+        assert_eq!(
+            log.refusal_of(extent(7), before).as_deref(),
+            Some("the directory has changed: try again")
+        );
+        for n in 0..2 * REFUSALS_KEPT_MAX as u32 {
+            refuse(&mut log, 100 + n, "of many");
+        }
+        assert_eq!((log.refused.len(), log.refusal_of(extent(7), before)), (REFUSALS_KEPT_MAX, None));
     }
 }
