@@ -34,7 +34,7 @@ fn hosts(group: &Processes, replicas: u8) -> Vec<Host> {
         // Each count is in an extent of its own, and the counts of a host are in all runs.
         let place = |n: u64| (n % RUNS) * RUN_BLOCKS + (number * COUNTS + n) / RUNS * EXTENT_BLOCKS + 3 * n;
         let blocks: Vec<u64> = (0..COUNTS).map(place).collect();
-        let way = if number % 2 == 0 { Way::Marked } else { Way::ToAndFro };
+        let way = if number.is_multiple_of(2) { Way::Marked } else { Way::ToAndFro };
         let mut host = Host::new(group.portals(), &volume, &iqn, way, &blocks);
         host.begin().expect("the first contents are written");
         host

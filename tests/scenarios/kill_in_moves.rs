@@ -4,8 +4,7 @@
 //! What is sent is counted by relays between the servers, from the frames.
 
 use evenkeel_api::{MoveRow, MoveState};
-use evenkeel_tests::{Blocks, Group, GroupOptions, StopAtEnd, Writer, owners, views_are_equal};
-use evenkeel_types::{Incarnation, Version};
+use evenkeel_tests::{Blocks, Group, GroupOptions, Sent, StopAtEnd, Writer, owners, views_are_equal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -146,9 +145,9 @@ fn one_kill(group: &mut Group, round: u32, when: usize) -> usize {
 }
 
 /// How many versions of a region were sent both before the kill and after it.
-fn sent_in_two_lives(sent: &[(Incarnation, Version)]) -> usize {
-    let lives_of = sent.iter().fold(BTreeMap::new(), |mut lives, (life, version)| {
-        lives.entry(version).or_insert_with(BTreeSet::new).insert(life);
+fn sent_in_two_lives(sent: &[Sent]) -> usize {
+    let lives_of = sent.iter().fold(BTreeMap::new(), |mut lives, sent| {
+        lives.entry(sent.version).or_insert_with(BTreeSet::new).insert(sent.life);
         lives
     });
     lives_of.values().filter(|lives| lives.len() > 1).count()

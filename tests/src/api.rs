@@ -16,15 +16,15 @@ pub struct Api {
 }
 
 impl Api {
-    /// Of the API at a port of loopback, which is shown a token.
+    /// Of the API at `HOST:PORT`, which is shown a token.
     #[must_use]
-    pub fn new(port: u16, token: Option<&str>) -> Self {
+    pub fn new(address: &str, token: Option<&str>) -> Self {
         let authorization = token.map_or_else(String::new, |token| format!("Bearer {token}"));
         let config = Agent::config_builder()
             .timeout_global(Some(Duration::from_secs(30)))
             .http_status_as_error(false)
             .proxy(None);
-        Self { agent: config.build().into(), base: format!("http://127.0.0.1:{port}"), authorization }
+        Self { agent: config.build().into(), base: format!("http://{address}"), authorization }
     }
 
     /// `GET path`.
@@ -73,20 +73,20 @@ impl Api {
         self.post("/v1/moves", &request)
     }
 
-    /// Orders a move, and waits until it has begun.
+    /// Orders a move, and waits until it has begun. What the group refuses may be possible a moment later: it is ordered
+    /// again.
     ///
     /// # Panics
-    /// If it is refused, or does not begin within 30 s.
+    /// If it does not begin within 30 s.
     #[must_use]
     pub fn begin_move(&self, volume: &str, extent: u32, to: &str, rate: Option<u64>) -> MoveRow {
         let (began, now_ms) = (Instant::now(), unix_ms());
-        let why = match self.order_move(volume, extent, to, rate) {
-            Ok(row) => return row,
-            Err(why) => why,
-        };
-        // A slow disk lets the directory take its time: the order stands.
-        assert!(why.contains("waits for its turn"), "{why}");
         loop {
+            let why = match self.order_move(volume, extent, to, rate) {
+                Ok(row) => return row,
+                Err(why) => why,
+            };
+            // A slow disk lets the directory take its time: the order stands, and its record may show by now.
             let is_it = |row: &MoveRow| {
                 row.volume == volume && row.extent == extent && row.to == to && row.started_ms >= now_ms
             };

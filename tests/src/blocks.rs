@@ -53,11 +53,17 @@ impl Blocks {
     /// The number and the content of a new write to blocks from `at`, counted within the range.
     pub fn begin_write(&mut self, at: usize, count: usize) -> (u64, Bytes) {
         self.last_write += 1;
+        (self.last_write, self.content(at, count, self.last_write))
+    }
+
+    /// The content of a write that was begun, to make it once more.
+    #[must_use]
+    pub fn content(&self, at: usize, count: usize, write: u64) -> Bytes {
         let mut data = vec![0u8; count * BLOCK];
         for (n, block) in data.chunks_exact_mut(BLOCK).enumerate() {
-            fill(block, self.first + (at + n) as u64, self.last_write);
+            fill(block, self.first + (at + n) as u64, write);
         }
-        (self.last_write, data.into())
+        data.into()
     }
 
     /// A write was acknowledged.

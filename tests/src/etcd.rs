@@ -1,22 +1,35 @@
-//! A real etcd on loopback, with its data in a temporary folder.
+//! A real etcd, with its data in a temporary folder: on loopback, or each member in a network of its own.
 
+use crate::namespace::Namespace;
 use crate::ports::free_ports;
 use crate::process::Process;
 use crate::program::{Ran, run_within};
 use rustix::process::{Pid, Signal, kill_process};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Time in which a member that was started must answer.
 const START_WITHIN: Duration = Duration::from_secs(60);
 
+/// Ports of a member in a network of its own: for clients, and for the other members.
+const OWN_PORTS: (u16, u16) = (2379, 2380);
+
+/// Where a member is.
+struct Place {
+    network: Option<Arc<Namespace>>,
+    ip: Ipv4Addr,
+    client_port: u16,
+    peer_port: u16,
+}
+
 /// Members of one etcd. Dropping it ends them.
 pub struct Etcd {
     folder: TempDir,
-    /// Port of the first member for clients; the others follow, and then those for members.
-    ports: u16,
+    places: Vec<Place>,
     members: Vec<Option<Child>>,
     flags: Vec<String>,
     /// What etcdctl needs for TLS; empty without.
@@ -48,12 +61,37 @@ impl Etcd {
     /// As [`Self::start`].
     #[must_use]
     pub fn start_tls(members: u16, flags: &[&str], tls: &[String]) -> Self {
+        let ports = free_ports(members * 2);
+        let place = |member| Place {
+            network: None,
+            ip: Ipv4Addr::LOCALHOST,
+            client_port: ports + member,
+            peer_port: ports + members + member,
+        };
+        Self::start_at((0..members).map(place).collect(), flags, tls)
+    }
+
+    /// One of as many members as there are networks, each in its own, with this address there.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn start_in(networks: &[(Arc<Namespace>, Ipv4Addr)], flags: &[&str]) -> Self {
+        let place = |(network, ip): &(Arc<Namespace>, Ipv4Addr)| Place {
+            network: Some(Arc::clone(network)),
+            ip: *ip,
+            client_port: OWN_PORTS.0,
+            peer_port: OWN_PORTS.1,
+        };
+        Self::start_at(networks.iter().map(place).collect(), flags, &[])
+    }
+
+    fn start_at(places: Vec<Place>, flags: &[&str], tls: &[String]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let ports = free_ports(members * 2);
-        let mut etcd = Self { folder, ports, members: Vec::new(), flags, tls: tls.to_vec() };
-        etcd.members.resize_with(usize::from(members), || None);
-        (0..members).for_each(|member| etcd.spawn(member));
+        let mut etcd = Self { folder, places, members: Vec::new(), flags, tls: tls.to_vec() };
+        etcd.members.resize_with(etcd.places.len(), || None);
+        (0..etcd.count()).for_each(|member| etcd.spawn(member));
         etcd.wait();
         etcd
     }
@@ -64,15 +102,26 @@ impl Etcd {
 
     /// The port of a member for clients; the first is 0.
     #[must_use]
-    pub const fn port(&self, member: u16) -> u16 {
-        self.ports + member
+    pub fn port(&self, member: u16) -> u16 {
+        self.places[usize::from(member)].client_port
+    }
+
+    /// Where a member listens for clients.
+    fn client(&self, member: u16) -> String {
+        let place = &self.places[usize::from(member)];
+        format!("{}:{}", place.ip, place.client_port)
+    }
+
+    /// Where a member listens for the others.
+    fn peer_url(&self, member: u16) -> String {
+        let place = &self.places[usize::from(member)];
+        format!("http://{}:{}", place.ip, place.peer_port)
     }
 
     /// What `--directory` is told.
     #[must_use]
     pub fn address(&self) -> String {
-        let members: Vec<String> =
-            (0..self.count()).map(|member| format!("127.0.0.1:{}", self.port(member))).collect();
+        let members: Vec<String> = (0..self.count()).map(|member| self.client(member)).collect();
         format!("etcd{}://{}", if self.tls.is_empty() { "" } else { "s" }, members.join(","))
     }
 
@@ -82,26 +131,23 @@ impl Etcd {
     /// If it runs or cannot be started.
     pub fn spawn(&mut self, member: u16) {
         assert!(self.members[usize::from(member)].is_none(), "member {member} runs");
-        let url = |port: u16| format!("http://127.0.0.1:{port}");
-        let client = if self.tls.is_empty() {
-            url(self.port(member))
-        } else {
-            url(self.port(member)).replace("http", "https")
-        };
-        let peer = |member: u16| url(self.ports + self.count() + member);
-        let all: Vec<String> = (0..self.count()).map(|m| format!("m{m}={}", peer(m))).collect();
+        let scheme = if self.tls.is_empty() { "http" } else { "https" };
+        let (client, peer) = (format!("{scheme}://{}", self.client(member)), self.peer_url(member));
+        let all: Vec<String> = (0..self.count()).map(|m| format!("m{m}={}", self.peer_url(m))).collect();
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.folder.path().join(format!("m{member}.log")))
             .expect("the log opens");
-        let child = Command::new("etcd")
+        let network = self.places[usize::from(member)].network.as_ref();
+        let mut command = network.map_or_else(|| Command::new("etcd"), |network| network.command("etcd"));
+        let child = command
             .env_clear()
             .envs(std::env::vars().filter(|(name, _)| !name.starts_with("ETCD")))
             .args(["--name", &format!("m{member}")])
             .args(["--data-dir", &self.folder.path().join(format!("m{member}")).display().to_string()])
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
-            .args(["--listen-peer-urls", &peer(member), "--initial-advertise-peer-urls", &peer(member)])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &all.join(","), "--initial-cluster-state", "new"])
             .args(&self.flags)
             .stdin(Stdio::null())
@@ -169,8 +215,7 @@ impl Etcd {
     }
 
     fn ctl_at(&self, members: &[u16], args: &[&str]) -> Ran {
-        let endpoints: Vec<String> =
-            members.iter().map(|member| format!("127.0.0.1:{}", self.port(*member))).collect();
+        let endpoints: Vec<String> = members.iter().map(|member| self.client(*member)).collect();
         let endpoints = format!("--endpoints={}", endpoints.join(","));
         let tls = self.tls.iter().map(String::as_str);
         let args: Vec<&str> =
@@ -193,7 +238,7 @@ impl Etcd {
     pub fn restore(&mut self, file: &Path) {
         let (data, gone) = (self.folder.path().join("m0"), self.folder.path().join("m0.gone"));
         std::fs::rename(&data, gone).expect("the data of before can be put aside");
-        let peer = format!("http://127.0.0.1:{}", self.ports + self.count());
+        let peer = self.peer_url(0);
         let cluster = format!("m0={peer}");
         let args = ["snapshot", "restore", path_text(file), "--data-dir", path_text(&data)];
         let more = ["--name", "m0", "--initial-cluster", &cluster, "--initial-advertise-peer-urls", &peer];

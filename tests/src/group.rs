@@ -1,14 +1,17 @@
 //! A group of servers in a process of its own.
 
 use crate::api::Api;
+use crate::namespace::Namespace;
 use crate::ports::free_ports;
 use crate::process::Process;
 use crate::program::{Ran, run_within};
 use crate::relay::PeerRelays;
 use crate::tamper::Tamper;
 use rustix::process::{Pid, Signal};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -32,6 +35,8 @@ pub struct GroupOptions {
     pub secrets: Secrets,
     /// What each server can do, as lines of `[server.capacity]`; absent: measured.
     pub capacity: Option<String>,
+    /// The network in which the process runs, and its address there; absent: loopback of the scenario's network.
+    pub network: Option<(Arc<Namespace>, Ipv4Addr)>,
 }
 
 /// Where a group's secrets come from.
@@ -59,7 +64,15 @@ impl GroupOptions {
             tampered: false,
             secrets: Secrets::None,
             capacity: None,
+            network: None,
         }
+    }
+
+    /// The same in a network of the process's own, with this address there, on the ports that are the default.
+    #[must_use]
+    pub fn in_network(mut self, network: &Arc<Namespace>, ip: Ipv4Addr) -> Self {
+        self.network = Some((Arc::clone(network), ip));
+        self
     }
 
     /// The same with names of their own for the servers of this process: from this number on.
@@ -126,6 +139,11 @@ impl GroupOptions {
     }
 }
 
+/// Ports of a process in a network of its own: what the program has by default.
+const PORTAL_PORT: u16 = 3260;
+const PEER_PORT: u16 = 7260;
+const API_PORT: u16 = 8260;
+
 /// A running group. Dropping it ends the process.
 pub struct Group {
     options: GroupOptions,
@@ -161,11 +179,15 @@ impl Group {
     pub fn prepare(options: GroupOptions) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let servers = options.servers;
-        let ports =
-            free_ports(servers * 2 + 1 + if options.relays || options.tampered { servers } else { 0 });
-        let (peer, api) = (ports + servers, ports + 2 * servers);
+        let (portal, peer, api) = if options.network.is_some() {
+            (PORTAL_PORT, PEER_PORT, API_PORT)
+        } else {
+            let relays = if options.relays || options.tampered { servers } else { 0 };
+            let first = free_ports(servers * 2 + 1 + relays);
+            (first, first + servers, first + 2 * servers)
+        };
         let group = Self {
-            portal: ports,
+            portal,
             peer,
             api,
             relays: options.relays.then(|| PeerRelays::start(api + 1, peer, servers)),
@@ -215,25 +237,27 @@ impl Group {
             .expect("the log opens");
         let data = self.data();
         std::fs::create_dir_all(&data).expect("the data folder");
-        let child = Command::new(Self::program())
-            .args(self.serve_args())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn();
+        let program = Self::program();
+        let mut command = match &self.options.network {
+            Some((network, _)) => network.command(program.to_str().expect("a readable path")),
+            None => Command::new(program),
+        };
+        let child =
+            command.args(self.serve_args()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         self.child = Some(child.expect("evenkeel serve starts"));
     }
 
     /// Writes a configuration file with what flags cannot say of each server; gives the arguments that name it.
     fn configured_args(&self) -> Vec<String> {
-        let mut file = format!("data = \"{}\"\napi = \"127.0.0.1:{}\"\n", self.data().display(), self.api);
+        let ip = self.ip();
+        let mut file = format!("data = \"{}\"\napi = \"{ip}:{}\"\n", self.data().display(), self.api);
         for n in 0..self.options.servers {
             let (portal, peer) = (self.portal + n, self.peer + n);
             file += &format!(
-                "[[server]]\nname = \"s{}\"\nportal = \"127.0.0.1:{portal}\"\n",
+                "[[server]]\nname = \"s{}\"\nportal = \"{ip}:{portal}\"\n",
                 self.options.first_server + n
             );
-            file += &format!("peer = \"127.0.0.1:{peer}\"\n");
+            file += &format!("peer = \"{ip}:{peer}\"\n");
             if let Some(store) = self.options.stores.get(usize::from(n)) {
                 file += &format!("store = \"{}\"\n", store.display());
             }
@@ -248,7 +272,8 @@ impl Group {
     }
 
     fn serve_args(&self) -> Vec<String> {
-        if !self.options.stores.is_empty() || self.options.capacity.is_some() {
+        let options = &self.options;
+        if !options.stores.is_empty() || options.capacity.is_some() || options.network.is_some() {
             return self.configured_args();
         }
         let data = self.data();
@@ -279,7 +304,7 @@ impl Group {
     #[must_use]
     pub fn api(&self) -> Api {
         let token = self.token_file().map(|path| std::fs::read_to_string(path).expect("the token"));
-        Api::new(self.api, token.as_deref().map(str::trim))
+        Api::new(&format!("{}:{}", self.ip(), self.api), token.as_deref().map(str::trim))
     }
 
     /// The file with the token of the API, if it has one.
@@ -345,7 +370,7 @@ impl Group {
     /// Runs an admin command against the group, with nothing but these arguments.
     #[must_use]
     pub fn evenkeel_with(&self, args: &[&str]) -> Ran {
-        let api = format!("http://127.0.0.1:{}", self.api);
+        let api = format!("http://{}:{}", self.ip(), self.api);
         let program = Self::program();
         let args: Vec<&str> = ["--api", &api].into_iter().chain(args.iter().copied()).collect();
         run_within(Duration::from_secs(90), program.to_str().expect("a readable path"), &args)
@@ -379,7 +404,12 @@ impl Group {
     /// The address of the n-th server's portal, from 1.
     #[must_use]
     pub fn portal(&self, server: u16) -> String {
-        format!("127.0.0.1:{}", self.portal + server - 1)
+        format!("{}:{}", self.ip(), self.portal + server - 1)
+    }
+
+    /// The address of everything that listens.
+    fn ip(&self) -> Ipv4Addr {
+        self.options.network.as_ref().map_or(Ipv4Addr::LOCALHOST, |(_, ip)| *ip)
     }
 
     /// The port of the n-th server for other servers, from 1.

@@ -23,12 +23,25 @@ impl Processes {
     /// If they do not.
     #[must_use]
     pub fn start(count: u16, flags: &str) -> Self {
+        Self::start_with(count, flags, |options| options)
+    }
+
+    /// The same with relays between the servers that count what passes; see [`crate::PeerRelays`].
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn relayed(count: u16, flags: &str) -> Self {
+        Self::start_with(count, flags, GroupOptions::relayed)
+    }
+
+    fn start_with(count: u16, flags: &str, more: impl Fn(GroupOptions) -> GroupOptions) -> Self {
         let etcd = Etcd::start(1);
         let directory = format!("--directory {}", etcd.address());
         let mut processes: Vec<Group> = (1..=count)
             .map(|first| {
                 let options = GroupOptions::servers(1).store_size("1GiB").from_server(first);
-                Group::prepare(options.flag(&directory).flag(flags))
+                Group::prepare(more(options.flag(&directory).flag(flags)))
             })
             .collect();
         for process in &mut processes {
@@ -39,6 +52,14 @@ impl Processes {
         // Whoever was asked first did not know the later ones yet.
         processes.iter().for_each(Group::wait);
         Self { etcd, processes }
+    }
+
+    /// The server that plans for the group, from 0; none while nobody does.
+    #[must_use]
+    pub fn planner(&self) -> Option<usize> {
+        let kept = self.etcd.ctl(&["get", "--prefix", "/evenkeel/evenkeel/lead/", "--print-value-only"]);
+        let record: serde_json::Value = serde_json::from_str(&kept.stdout).ok()?;
+        record["server"].as_u64().map(|id| id as usize - 1)
     }
 
     /// The portals of all servers.
@@ -57,17 +78,7 @@ impl Processes {
     /// # Panics
     /// If that does not come true within 60 s.
     pub fn all_are_up(&self) {
-        for process in self.running() {
-            process.wait();
-            wait_until(
-                || format!("all are up: {:?}", states(process)),
-                || {
-                    let states = states(process);
-                    states.len() == self.processes.len()
-                        && states.iter().all(|state| *state == ServerState::Up)
-                },
-            );
-        }
+        all_are_up(self.running(), self.processes.len());
     }
 
     /// What the servers that answer did since their starts, all together.
@@ -106,6 +117,20 @@ impl Processes {
             log.lines().filter(bad).map(|line| (number, line.to_owned())).collect::<Vec<_>>()
         });
         lines.collect()
+    }
+}
+
+/// Waits until each of these processes says of so many servers that they are all up.
+pub(crate) fn all_are_up<'a>(processes: impl Iterator<Item = &'a Group>, servers: usize) {
+    for process in processes {
+        process.wait();
+        wait_until(
+            || format!("all are up: {:?}", states(process)),
+            || {
+                let states = states(process);
+                states.len() == servers && states.iter().all(|state| *state == ServerState::Up)
+            },
+        );
     }
 }
 

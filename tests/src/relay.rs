@@ -3,16 +3,37 @@
 //! Each server advertises the address of its relay, so every peer connection is dialled through one.
 
 use evenkeel_peer::{Decoder, Message};
-use evenkeel_types::{Incarnation, Version};
+use evenkeel_types::{Incarnation, ServerId, Version};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// In which life of its sender and in which version each region was sent, in order, by its extent's number and its own.
-pub type RegionCopies = BTreeMap<(u32, u8), Vec<(Incarnation, Version)>>;
+/// A region that was sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent {
+    /// By whom.
+    pub from: ServerId,
+    /// In which life of the sender.
+    pub life: Incarnation,
+    /// To whom; none if that was not known yet.
+    pub to: Option<ServerId>,
+    /// Over which connection: each that is made has a number of its own.
+    pub connection: u64,
+    /// In which version.
+    pub version: Version,
+}
+
+/// What was sent of each region, in order, by its extent's number and its own.
+pub type RegionCopies = BTreeMap<(u32, u8), Vec<Sent>>;
+
+/// Numbers connections over all relays of this process.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
+
+/// What is known of the two ends of a connection, each by what it sends: the dialling one, and the other.
+type Ends = [Mutex<Option<ServerId>>; 2];
 
 /// Relays in front of the peer ports of a group.
 pub struct PeerRelays {
@@ -95,19 +116,35 @@ impl Drop for PeerRelays {
 }
 
 fn relay(from: &TcpStream, to: &TcpStream, copies: &Arc<Mutex<RegionCopies>>, state: &Arc<State>) {
-    for (from, to) in [(from, to), (to, from)] {
+    let connection = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
+    let ends: Arc<Ends> = Arc::default();
+    for (side, (from, to)) in [(from, to), (to, from)].into_iter().enumerate() {
         let _ = from.set_nodelay(true);
         if let (Ok(from), Ok(to)) = (from.try_clone(), to.try_clone()) {
-            let (copies, state) = (Arc::clone(copies), Arc::clone(state));
+            let (copies, state, ends) = (Arc::clone(copies), Arc::clone(state), Arc::clone(&ends));
             std::thread::spawn(move || {
-                pass_on(&from, &to, &copies, &state);
+                let note = |sender, life, region| {
+                    *ends[side].lock().expect("no relay panicked") = Some(sender);
+                    let to = *ends[1 - side].lock().expect("no relay panicked");
+                    if let Some((place, version)) = region {
+                        let sent = Sent { from: sender, life, to, connection, version };
+                        copies.lock().expect("no relay panicked").entry(place).or_default().push(sent);
+                    }
+                };
+                pass_on(&from, &to, note, &state);
                 let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
             });
         }
     }
 }
 
-fn pass_on(mut from: &TcpStream, mut to: &TcpStream, copies: &Mutex<RegionCopies>, state: &State) {
+/// Passes on what comes; `note` is told the sender of each frame and its life, and which region it carries, if it does.
+fn pass_on(
+    mut from: &TcpStream,
+    mut to: &TcpStream,
+    note: impl Fn(ServerId, Incarnation, Option<((u32, u8), Version)>),
+    state: &State,
+) {
     let mut decoder = Decoder::new(None);
     loop {
         let space = decoder.receive_space();
@@ -119,15 +156,11 @@ fn pass_on(mut from: &TcpStream, mut to: &TcpStream, copies: &Mutex<RegionCopies
         let sent = space[..received].to_vec();
         decoder.handle_received(received);
         while let Some(frame) = decoder.poll_frame().expect("servers send frames") {
-            if let Message::Copy(copy) = frame.message {
-                let place = (copy.extent.index, copy.region.index() as u8);
-                copies
-                    .lock()
-                    .expect("no relay panicked")
-                    .entry(place)
-                    .or_default()
-                    .push((frame.header.incarnation, copy.version));
-            }
+            let region = match frame.message {
+                Message::Copy(copy) => Some(((copy.extent.index, copy.region.index() as u8), copy.version)),
+                _ => None,
+            };
+            note(frame.header.sender, frame.header.incarnation, region);
         }
         while state.hold.load(Ordering::Relaxed) && !state.stop.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(1));

@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Time in which anything must come of a session that waits: more than the servers' own patience with a request.
-const SILENCE_MAX: Duration = Duration::from_secs(40);
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(40);
+/// Time in which a portal must take a connection.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// Unit attentions that a target may have for a new session.
 const ATTENTIONS_MAX: usize = 8;
 /// Bytes of a logical block.
@@ -35,6 +37,8 @@ pub enum Ended {
 pub struct Session {
     socket: TcpStream,
     connection: Connection,
+    /// A silence longer than this ends it.
+    patience: Duration,
 }
 
 impl Session {
@@ -43,6 +47,14 @@ impl Session {
     /// # Errors
     /// What the portal did instead.
     pub fn open(portal: &str, target: &str) -> Result<Self, String> {
+        Self::open_with(portal, target, SILENCE_MAX)
+    }
+
+    /// The same for a host that gives a session up after a silence as long as this.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(portal: &str, target: &str, patience: Duration) -> Result<Self, String> {
         static SESSIONS: AtomicU32 = AtomicU32::new(0);
         let number = SESSIONS.fetch_add(1, Ordering::Relaxed).to_be_bytes();
         let config = InitiatorConfig {
@@ -52,14 +64,15 @@ impl Session {
             target_name: Some(target.to_owned()),
             settings: Settings::default(),
         };
-        let socket = TcpStream::connect(portal).map_err(|e| e.to_string())?;
+        let address = portal.parse().map_err(|e| format!("portal '{portal}': {e}"))?;
+        let socket = TcpStream::connect_timeout(&address, CONNECT_WITHIN).map_err(|e| e.to_string())?;
         socket
             .set_nodelay(true)
-            .and_then(|()| socket.set_write_timeout(Some(SILENCE_MAX)))
+            .and_then(|()| socket.set_write_timeout(Some(patience)))
             .map_err(|e| e.to_string())?;
-        let mut session = Self { socket, connection: Connection::new(config) };
+        let mut session = Self { socket, connection: Connection::new(config), patience };
         loop {
-            match session.event_within(SILENCE_MAX)?.ok_or("no answer to the login")? {
+            match session.event_within(patience)?.ok_or("no answer to the login")? {
                 Event::LoggedIn => break,
                 Event::LoginRefused { status, .. } => return Err(format!("login refused: {status:?}")),
                 _ => {}
@@ -101,7 +114,8 @@ impl Session {
     /// # Errors
     /// The session is lost, and with it the outcome of all that was under way.
     pub fn wait_end(&mut self) -> Result<(RequestId, Ended), String> {
-        self.wait_end_within(SILENCE_MAX)?.ok_or_else(|| format!("nothing ended in {SILENCE_MAX:?}"))
+        let patience = self.patience;
+        self.wait_end_within(patience)?.ok_or_else(|| format!("nothing ended in {patience:?}"))
     }
 
     /// Waits for the end of the next command; none if nothing ends within this time.

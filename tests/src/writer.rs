@@ -2,10 +2,11 @@
 //! between its writes, through any portal, also while the servers are killed and started again.
 
 use crate::blocks::{BLOCK, Blocks};
-use crate::session::{Ended, Session};
+use crate::session::{Ended, SILENCE_MAX, Session};
 use evenkeel_iscsi::initiator::RequestId;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Blocks of one request at most.
@@ -39,10 +40,56 @@ pub struct Tally {
     pub lost: u64,
     /// Writes whose outcome was unknown when their session was lost.
     pub unknown: u64,
-    /// The longest that one request took until its answer.
+    /// The longest that one request took until its answer, through however many sessions.
     pub longest: Duration,
     /// The first thing that was wrong.
     pub wrong: Option<String>,
+}
+
+/// How long requests waited lately, for those who look on while a writer runs.
+#[derive(Debug)]
+pub struct Waits {
+    began: Instant,
+    longest_us: AtomicU64,
+    answered: AtomicU64,
+    /// When the oldest request under way was made, from the beginning on; the maximum if there is none.
+    oldest_us: AtomicU64,
+}
+
+impl Waits {
+    fn new() -> Self {
+        let (longest_us, answered) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { began: Instant::now(), longest_us, answered, oldest_us: AtomicU64::new(u64::MAX) }
+    }
+
+    fn note_open(&self, open: impl Iterator<Item = Instant>) {
+        let us = |at: Instant| at.saturating_duration_since(self.began).as_micros() as u64;
+        self.oldest_us.store(open.map(us).min().unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// How long the oldest request under way has waited so far.
+    #[must_use]
+    pub fn oldest(&self) -> Duration {
+        let since = Duration::from_micros(self.oldest_us.load(Ordering::Relaxed));
+        self.began.elapsed().saturating_sub(since)
+    }
+
+    fn note(&self, waited: Duration) {
+        self.longest_us.fetch_max(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The longest of those that were answered since the last call.
+    #[must_use]
+    pub fn take_longest(&self) -> Duration {
+        Duration::from_micros(self.longest_us.swap(0, Ordering::Relaxed))
+    }
+
+    /// How many were answered in all.
+    #[must_use]
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
 }
 
 /// A writer with a number of requests under way.
@@ -53,6 +100,11 @@ pub struct Writer {
     depth: usize,
     random: u64,
     pause: Duration,
+    /// How long it waits for anything to come of a session; none if it makes no request twice.
+    patience: Option<Duration>,
+    /// Requests that were lost with a session, to be made again in the next.
+    again: Vec<Flight>,
+    waits: Arc<Waits>,
     /// What it did so far.
     pub tally: Tally,
 }
@@ -64,6 +116,8 @@ struct Flight {
     /// The number of a write.
     write: Option<u64>,
     since: Instant,
+    /// It was made before, with an outcome that is unknown.
+    is_again: bool,
 }
 
 impl Writer {
@@ -78,8 +132,25 @@ impl Writer {
             depth,
             random: seed | 1,
             pause: Duration::ZERO,
+            patience: None,
+            again: Vec::new(),
+            waits: Arc::new(Waits::new()),
             tally,
         }
+    }
+
+    /// The same for a host with several paths: what a lost session leaves without an answer it makes again through another
+    /// one, and a path on which nothing comes for this long it gives up.
+    #[must_use]
+    pub const fn with_paths(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
+    }
+
+    /// How long its requests wait, to be looked at while it runs.
+    #[must_use]
+    pub fn waits(&self) -> Arc<Waits> {
+        Arc::clone(&self.waits)
     }
 
     /// The same with a pause before each request.
@@ -91,10 +162,10 @@ impl Writer {
 
     /// Writes and reads until told to stop, or until something is wrong.
     pub fn run(&mut self, stop: &AtomicBool) {
-        while !stop.load(Ordering::Relaxed) && self.tally.wrong.is_none() {
+        while self.tally.wrong.is_none() && (!stop.load(Ordering::Relaxed) || !self.again.is_empty()) {
             let portal = self.random(self.portals.len() as u64) as usize;
             let portal = self.portals[portal].clone();
-            match Session::open(&portal, &self.target) {
+            match Session::open_with(&portal, &self.target, self.patience.unwrap_or(SILENCE_MAX)) {
                 Ok(session) => self.use_session(session, stop),
                 Err(_) => std::thread::sleep(RECONNECT_EVERY),
             }
@@ -104,6 +175,9 @@ impl Writer {
     fn use_session(&mut self, mut session: Session, stop: &AtomicBool) {
         let mut open: BTreeMap<RequestId, Flight> = BTreeMap::new();
         let mut made = 0;
+        for flight in std::mem::take(&mut self.again) {
+            open.insert(self.make(&mut session, flight), flight);
+        }
         loop {
             let goes_on =
                 made < REQUESTS_PER_SESSION && !stop.load(Ordering::Relaxed) && self.tally.wrong.is_none();
@@ -114,6 +188,7 @@ impl Writer {
                     made += 1;
                 }
             }
+            self.waits.note_open(open.values().map(|flight| flight.since));
             if open.is_empty() {
                 return;
             }
@@ -126,8 +201,10 @@ impl Writer {
                 Err(_) => {
                     self.tally.lost += 1;
                     for flight in open.into_values() {
-                        if let Some(write) = flight.write {
-                            self.tally.unknown += 1;
+                        self.tally.unknown += u64::from(flight.write.is_some());
+                        if self.patience.is_some() {
+                            self.again.push(Flight { is_again: true, ..flight });
+                        } else if let Some(write) = flight.write {
                             self.blocks.unknown(flight.at, flight.count, write);
                         }
                     }
@@ -148,21 +225,25 @@ impl Writer {
         if open.values().any(|other| at < other.at + other.count && other.at < at + count) {
             return None;
         }
-        let offset = (self.blocks.first() + at as u64) * BLOCK as u64;
-        let since = Instant::now();
-        if self.random(3) == 0 {
-            return Some((
-                session.read(offset, (count * BLOCK) as u32),
-                Flight { at, count, write: None, since },
-            ));
+        let write = (self.random(3) != 0).then(|| self.blocks.begin_write(at, count).0);
+        let flight = Flight { at, count, write, since: Instant::now(), is_again: false };
+        Some((self.make(session, flight), flight))
+    }
+
+    /// Sends a request, for the first time or again.
+    fn make(&self, session: &mut Session, flight: Flight) -> RequestId {
+        let offset = (self.blocks.first() + flight.at as u64) * BLOCK as u64;
+        match flight.write {
+            None => session.read(offset, (flight.count * BLOCK) as u32),
+            Some(write) => session.write(offset, self.blocks.content(flight.at, flight.count, write)),
         }
-        let (write, data) = self.blocks.begin_write(at, count);
-        Some((session.write(offset, data), Flight { at, count, write: Some(write), since }))
     }
 
     fn ended(&mut self, flight: Flight, ended: Ended) {
-        let Flight { at, count, write, since } = flight;
-        self.tally.longest = self.tally.longest.max(since.elapsed());
+        let Flight { at, count, write, since, is_again } = flight;
+        let waited = since.elapsed();
+        self.tally.longest = self.tally.longest.max(waited);
+        self.waits.note(waited);
         match (ended, write) {
             (Ended::Good(_), Some(write)) => {
                 self.tally.writes += 1;
@@ -179,10 +260,16 @@ impl Writer {
                     self.tally.wrong.get_or_insert(why);
                 }
             }
-            // A write that is answered BUSY was not applied and never will be.
-            (Ended::Busy, _) => self.tally.busy += 1,
             (Ended::Miscompare, _) => {
                 self.tally.wrong.get_or_insert("a miscompare, and nothing was compared".to_owned());
+            }
+            // A write that is answered BUSY was not applied and never will be; of one that was made before that is not
+            // known.
+            (Ended::Busy, write) => {
+                self.tally.busy += 1;
+                if let Some(write) = write.filter(|_| is_again) {
+                    self.blocks.unknown(at, count, write);
+                }
             }
             (Ended::Failed(why), write) => {
                 let what = if write.is_some() { "write" } else { "read" };
