@@ -27,6 +27,8 @@ pub const LINK_CUT_PATIENCE: Duration = Duration::from_secs(4);
 pub const MARK_AGAIN_AFTER: Duration = Duration::from_secs(10);
 /// How long a mark without an answer is waited for.
 pub const MARK_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a syncing server waits after the directory could not be asked to make it up.
+pub const REJOIN_PAUSE: Duration = Duration::from_secs(2);
 /// Extents that are brought up to date at a syncing server at once.
 pub const RESYNC_EXTENTS_MAX: usize = 32;
 /// Extents that are compared in one step.

@@ -12,6 +12,7 @@ use evenkeel_peer::{Message, ReplyOutcome, Voided};
 use evenkeel_types::store_op::{StoreOp, StoreTicket};
 use evenkeel_types::{Epoch, ExtentId, Incarnation, Region, Regions, ServerId, Time, Version, WriteId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 /// What a peer is to this server at present.
 #[derive(Clone, Copy, Debug)]
@@ -119,8 +120,8 @@ pub(crate) enum TxnFor {
     Prepare { extent: ExtentId },
     /// The decision of a move.
     Propose { extent: ExtentId },
-    /// A silent server goes.
-    MarkDown,
+    /// A server goes that has been silent for that long.
+    MarkDown { server: ServerId, silence: Duration },
     /// This server becomes up.
     BecomeUp,
     /// The end of a move that is given up, or the settlement of a Propose without an answer. The transaction is kept:

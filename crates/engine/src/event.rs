@@ -251,8 +251,8 @@ pub enum EngineEvent {
         /// Why, in a few words.
         why: String,
     },
-    /// A server does not answer, and is to be marked down.
-    MarksDown {
+    /// This server marked another one down, which did not answer.
+    MarkedDown {
         /// Which.
         server: ServerId,
         /// For how long it has not answered.

@@ -291,7 +291,7 @@ impl World<'_> {
                 self.note(About::Extent(extent), format_args!("{id} does not move {extent} to {to}: {why}"));
                 self.end_in_histories(extent, MoveOutcome::Failed);
             }
-            EngineEvent::MarksDown { server, silence } => {
+            EngineEvent::MarkedDown { server, silence } => {
                 self.coverage.count(Row::MarkedDown);
                 self.note(About::Routine, format_args!("{id} marks {server} down, silent for {silence:?}"));
             }

@@ -134,8 +134,8 @@ impl Engine {
             Some(TxnFor::Propose { extent }) => {
                 self.with_extent(extent, |extent, core| extent.handle_proposed(core, ticket, outcome));
             }
-            Some(TxnFor::MarkDown) => {
-                self.handle_marked(outcome.is_ok_and(|outcome| outcome.succeeded));
+            Some(TxnFor::MarkDown { server, silence }) => {
+                self.handle_marked(server, silence, outcome.is_ok_and(|outcome| outcome.succeeded));
             }
             Some(TxnFor::BecomeUp) => self.handle_became_up(ticket, &outcome),
             Some(TxnFor::Clear { extent, txn }) => {

@@ -49,6 +49,8 @@ pub(crate) struct Membership {
     rejoin_ticket: Option<TxnTicket>,
     /// A try to become up has no answer, and may have happened or still happen.
     rejoin_unknown: bool,
+    /// No try to become up begins before: the last one did not reach the directory.
+    rejoin_not_before: Time,
     /// When to ask the directory again whether this server is up.
     rejoin_again_at: Option<Time>,
     /// Comparisons with syncing servers, by server.

@@ -1,6 +1,6 @@
 //! From syncing to up.
 
-use crate::config::DIRECTORY_PATIENCE;
+use crate::config::{DIRECTORY_PATIENCE, REJOIN_PAUSE};
 use crate::core::TxnFor;
 use crate::engine::Engine;
 use crate::event::{EngineEvent, TxnTicket};
@@ -39,13 +39,7 @@ impl Engine {
     /// An owner promises that copies here are as good as its own.
     pub(crate) fn handle_current(&mut self, from: ServerId, current: &Current) {
         for (id, attachment) in &current.extents {
-            let is_meant = match self.extents.get(id) {
-                // Equal copies that nobody uses: nothing changes here without an attach, which ends the promise.
-                None => *attachment == 0,
-                Some(extent) if *attachment == 0 => matches!(extent.copy, CopyPart::None),
-                Some(extent) => extent.is_copy_of(from, *attachment),
-            };
-            if is_meant {
+            if self.extents.get(id).is_some_and(|extent| extent.is_copy_of(from, *attachment)) {
                 self.core.promises.insert(*id);
             }
         }
@@ -70,6 +64,9 @@ impl Engine {
             if self.membership.rejoin_again_at.is_some_and(|at| at <= self.core.now) {
                 self.become_up();
             }
+            return;
+        }
+        if self.core.now < self.membership.rejoin_not_before {
             return;
         }
         if self.membership.owners.is_none() {
@@ -119,7 +116,9 @@ impl Engine {
         match outcome {
             Ok(_) => {}
             Err(DirectoryError::Unavailable { .. }) if !self.membership.rejoin_unknown => {
+                // Meanwhile owners may attach, which they could not during the try.
                 self.core.rejoining = false;
+                self.membership.rejoin_not_before = self.core.now + REJOIN_PAUSE;
             }
             Err(_) => {
                 self.membership.rejoin_unknown = true;

@@ -7,7 +7,7 @@ use crate::engine::Engine;
 use crate::event::EngineEvent;
 use crate::extent::Extent;
 use evenkeel_meta::{MemberState, Revision, Route};
-use evenkeel_peer::{CURRENT_MAX, Compared, Current, Inventory, Message};
+use evenkeel_peer::{Compared, Current, Inventory, Message};
 use evenkeel_types::geometry::REGIONS_PER_EXTENT;
 use evenkeel_types::store_op::{InventoryEntry, StoreOp};
 use evenkeel_types::{ExtentId, ServerId, VolumeId};
@@ -211,18 +211,13 @@ impl Engine {
         resync.cursor = end.and_then(after);
         resync.number = 0;
         (resync.mine, resync.theirs) = (None, None);
-        let mut equal = Vec::new();
         for (id, [here, there]) in hashes {
-            self.compare(server, id, here == there, &mut equal);
-        }
-        for chunk in equal.chunks(CURRENT_MAX) {
-            let extents = chunk.iter().map(|id| (*id, 0)).collect();
-            self.core.send(server, Message::Current(Current { extents }));
+            self.compare(server, id, here == there);
         }
         self.continue_resync(server);
     }
 
-    fn compare(&mut self, server: ServerId, id: ExtentId, is_equal: bool, equal: &mut Vec<ExtentId>) {
+    fn compare(&mut self, server: ServerId, id: ExtentId, is_equal: bool) {
         let me = self.core.me();
         let is_mine = self.core.route(id).is_some_and(|route| is_copy(&route, me, server));
         let Some(resync) = self.membership.resyncs.get_mut(&server).filter(|_| is_mine) else {
@@ -232,7 +227,7 @@ impl Engine {
         resync.differing += if is_equal { 0 } else { REGIONS_PER_EXTENT as u64 };
         let is_used = self.extents.get(&id).is_some_and(|extent| extent.reign.is_some());
         if is_equal && !is_used {
-            equal.push(id);
+            // Nothing changes there without an attach, and with one it is promised like all others.
             return;
         }
         let has_promised = self.extents.get(&id).is_some_and(|extent| {

@@ -213,15 +213,17 @@ impl Engine {
         let made = self.core.view.as_ref().map(|view| mark_down(view, self.core.actor(), server));
         if let Some(Ok(txn)) = made {
             self.membership.marking = Some(self.core.now);
-            self.core.event(EngineEvent::MarksDown { server, silence });
-            self.core.transact(TxnFor::MarkDown, txn);
+            self.core.transact(TxnFor::MarkDown { server, silence }, txn);
         }
     }
 
     /// The directory answered a mark.
-    pub(crate) fn handle_marked(&mut self, succeeded: bool) {
+    pub(crate) fn handle_marked(&mut self, server: ServerId, silence: Duration, succeeded: bool) {
         self.membership.marking = None;
-        self.core.counters.marked_down += u64::from(succeeded);
+        if succeeded {
+            self.core.counters.marked_down += 1;
+            self.core.event(EngineEvent::MarkedDown { server, silence });
+        }
     }
 
     /// Whether an operation of the store has taken so long that others had better go on without this server.

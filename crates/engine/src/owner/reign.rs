@@ -123,6 +123,19 @@ impl Reign {
             && !self.links.iter().any(owes)
     }
 
+    /// Whether nothing is to be done at other servers: all copies have all regions and know it, no move is under way, no
+    /// block is being mended.
+    pub(crate) fn is_settled(&self) -> bool {
+        let is_settled = |link: &CopyLink| {
+            link.attached().is_some_and(|attached| {
+                attached.current == Regions::ALL
+                    && attached.copies.is_empty()
+                    && (link.role != Role::Syncing || attached.promised)
+            })
+        };
+        self.mover.is_none() && self.mending.is_empty() && self.links.iter().all(is_settled)
+    }
+
     /// Whether the target of a move takes part in every acknowledgement and every lease.
     pub(crate) fn is_target_required(&self) -> bool {
         self.mover.as_ref().is_some_and(|mover| mover.is_required())

@@ -252,7 +252,7 @@ pub struct Fetched {
 /// goes there too. It holds until the receiver is attached anew.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Current {
-    /// Extents with the attach that is meant, or 0 for one that is not attached, whose copies were found equal.
+    /// Extents with the attach that is meant.
     pub extents: Vec<(ExtentId, u64)>,
 }
 

@@ -39,9 +39,9 @@ impl MoveLog {
                 let how = if *promised { "by promise" } else { "after the lease ran out" };
                 tracing::debug!(server, "serves {extent} in epoch {epoch}, {how}");
             }
-            EngineEvent::MarksDown { server: other, silence } => {
+            EngineEvent::MarkedDown { server: other, silence } => {
                 let silence = silence.as_secs_f64();
-                tracing::warn!(server, "{other} has not answered for {silence:.1} s: marks it down");
+                tracing::warn!(server, "{other} has not answered for {silence:.1} s: marked it down");
             }
             EngineEvent::Rejoined => {
                 tracing::info!(server, "its copies are as good as their owners': it is up");
