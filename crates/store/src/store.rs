@@ -193,14 +193,15 @@ impl Store {
             StoreOp::Describe { extent } => self.submit_read(ticket, extent, ReadKind::Describe),
             StoreOp::Write(write) => self.submit_mutation(ticket, write.extent, MutationKind::Write(write)),
             StoreOp::InstallRegion { extent, region, replaces, image } => {
-                let (version, present, identities) = (image.version, image.present, image.identities);
+                let (version, present, bad) = (image.version, image.present, image.bad);
+                let identities = image.identities;
                 let data = aligned(image.data.into_bytes());
                 assert_eq!(
                     data.len(),
                     present.count_ones() as usize * BLOCK,
                     "an image holds its present blocks"
                 );
-                let kind = MutationKind::Install { region, replaces, version, present, data, identities };
+                let kind = MutationKind::Install { region, replaces, version, present, bad, data, identities };
                 self.submit_mutation(ticket, extent, kind);
             }
             StoreOp::Accept { extent, epoch, replicas, live, reserve_all, forget_below } => {

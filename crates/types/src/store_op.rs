@@ -32,7 +32,8 @@ pub enum StoreOp {
     },
     /// Change whole blocks. All or nothing.
     Write(StoreWrite),
-    /// One region with its version, for copying it to another server.
+    /// One region with its version, for copying it to another server or comparing it with the copy there. Each present
+    /// block is read from the device and checked; bad ones do not fail the read, the image names them.
     ReadRegion {
         /// Which extent.
         extent: ExtentId,
@@ -170,6 +171,9 @@ pub struct RegionImage {
     pub version: Version,
     /// Bit n is set if block n of the region is present.
     pub present: u16,
+    /// Bit n is set if block n is present and cannot be read where the image comes from. Its bytes are zeros here, and it
+    /// cannot be read either where the image is put, until it is written again.
+    pub bad: u16,
     /// The present blocks in order, packed: 4096 bytes for each bit of `present`.
     pub data: Payload,
 }

@@ -69,6 +69,8 @@ pub(crate) enum MutationKind {
         replaces: Version,
         version: Version,
         present: u16,
+        /// Blocks that cannot be read where the image comes from, and not here either.
+        bad: u16,
         data: Bytes,
         identities: Vec<WriteId>,
     },

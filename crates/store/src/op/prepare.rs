@@ -34,14 +34,20 @@ impl Store {
                 mutation.crcs = data.chunks_exact(BLOCK).map(crc32c).collect();
                 self.prepare_again(key);
             }
-            MutationKind::Install { present, data, .. } => {
+            MutationKind::Install { present, bad, data, .. } => {
                 assert_eq!(
                     data.len(),
                     present.count_ones() as usize * BLOCK,
                     "an image holds its present blocks"
                 );
                 *data = aligned(std::mem::take(data));
-                mutation.crcs = data.chunks_exact(BLOCK).map(crc32c).collect();
+                let blocks = (0..16).filter(|block| *present >> block & 1 == 1);
+                let with_crc = data.chunks_exact(BLOCK).zip(blocks).map(|(content, block)| {
+                    // A checksum that the content does not have: the block cannot be read.
+                    let flip = if *bad >> block & 1 == 1 { u32::MAX } else { 0 };
+                    crc32c(content) ^ flip
+                });
+                mutation.crcs = with_crc.collect();
                 self.prepare_again(key);
             }
             MutationKind::Accept { .. }

@@ -9,7 +9,7 @@ use crate::op::Op;
 use crate::read_cache::CACHED_READ_BLOCKS_MAX;
 use crate::store::Store;
 use evenkeel_types::checksum::crc32c;
-use evenkeel_types::geometry::{BLOCK_BYTES, BlockRange};
+use evenkeel_types::geometry::{BLOCK_BYTES, BLOCKS_PER_REGION, BlockRange};
 use evenkeel_types::store_op::{ExtentDescription, RegionImage, StoreError, StoreReply, StoreTicket};
 use evenkeel_types::{AlignedBuf, Bytes, ExtentId, Payload, Region, Regions, Version, WriteId};
 use smallvec::SmallVec;
@@ -65,6 +65,8 @@ pub(crate) struct ReadOp {
     applied: u64,
     /// The first block that failed its checksum.
     bad: Option<u16>,
+    /// All that did, of a region's blocks.
+    bad_in_region: u16,
     failed: bool,
     attempts: u32,
 }
@@ -84,6 +86,7 @@ impl Store {
             identities: Vec::new(),
             applied: 0,
             bad: None,
+            bad_in_region: 0,
             failed: false,
             attempts: 0,
         };
@@ -136,8 +139,9 @@ impl Store {
             && (op.applied == record.applied || op.attempts >= READ_ATTEMPTS_MAX)
         {
             self.stats.checksum_failures += 1;
-            return self.answer(op.ticket, Err(StoreError::BadBlock { block }));
+            return self.answer_damaged(op, block);
         }
+        op.bad_in_region = 0;
         if !record.live {
             return self.answer_without_record(op.ticket, op.kind);
         }
@@ -202,11 +206,12 @@ impl Store {
         };
         match result {
             Ok(Some(buf)) if buf.len() == crcs.len() * BLOCK => {
-                let bad = buf.chunks_exact(BLOCK).zip(crcs).position(|(block, crc)| crc32c(block) != *crc);
-                let (first, data) = (*first, buf.freeze());
-                if let Some(index) = bad {
-                    let block = first + index as u16;
-                    op.bad = Some(op.bad.map_or(block, |earlier| earlier.min(block)));
+                let checked = buf.chunks_exact(BLOCK).zip(crcs).map(|(block, crc)| crc32c(block) == *crc);
+                let (first, bad) = (*first, (0u16..).zip(checked).filter(|(_, is_good)| !is_good));
+                let bad: SmallVec<[u16; 2]> = bad.map(|(index, _)| first + index).collect();
+                let data = buf.freeze();
+                if !bad.is_empty() {
+                    op.note_bad(bad);
                 } else if op.may_be_cached() && is_unchanged(&self.table, &self.cache, op) {
                     self.read_cache.insert(op.slot, first, &data);
                 }
@@ -214,9 +219,10 @@ impl Store {
             }
             _ => {
                 self.stats.read_errors += 1;
-                op.bad = Some(op.bad.map_or(*first, |earlier| earlier.min(*first)));
+                let blocks = *first..*first + crcs.len() as u16;
+                op.parts[part as usize] = Part::Zeros(u32::from(blocks.end - blocks.start));
+                op.note_bad(blocks);
                 op.failed = true;
-                op.parts[part as usize] = Part::Zeros(0);
             }
         }
         op.parts_left -= 1;
@@ -226,7 +232,7 @@ impl Store {
         let Op::Read(mut op) = self.ops.remove(key) else { unreachable!("looked at above") };
         match op.bad {
             None => self.finish_read(*op),
-            Some(block) if op.failed => self.answer(op.ticket, Err(StoreError::BadBlock { block })),
+            Some(block) if op.failed => self.answer_damaged(*op, block),
             Some(_) => {
                 // The block may have been written in place meanwhile; if nothing changed, it is damaged.
                 self.stats.reads_repeated += 1;
@@ -236,6 +242,15 @@ impl Store {
                     None => self.answer_without_record(op.ticket, op.kind),
                 }
             }
+        }
+    }
+
+    /// Blocks cannot be read: an image names them, any other read fails.
+    fn answer_damaged(&mut self, op: ReadOp, block: u16) {
+        if matches!(op.kind, ReadKind::Region(_)) {
+            self.finish_read(op);
+        } else {
+            self.answer(op.ticket, Err(StoreError::BadBlock { block }));
         }
     }
 
@@ -252,7 +267,9 @@ impl Store {
             ReadKind::Blocks(_) => StoreReply::Data(data),
             ReadKind::Region(_) => {
                 let (version, present, identities) = (op.version, op.present, op.identities);
-                StoreReply::Image(RegionImage { version, present, data, identities })
+                let bad = op.bad_in_region;
+                let data = without_blocks(data, present, bad);
+                StoreReply::Image(RegionImage { version, present, bad, data, identities })
             }
             ReadKind::Describe => unreachable!("answered from memory"),
         };
@@ -260,7 +277,31 @@ impl Store {
     }
 }
 
+/// Zeros in place of blocks that cannot be read: what a damaged device gave is nobody's content.
+fn without_blocks(data: Payload, present: u16, bad: u16) -> Payload {
+    if bad == 0 {
+        return data;
+    }
+    let mut rest = Payload::default();
+    let present_blocks = (0..16).filter(|block| present >> block & 1 == 1);
+    for (index, block) in present_blocks.enumerate() {
+        if bad >> block & 1 == 1 {
+            rest.push_zeros(BLOCK);
+        } else {
+            rest.append(data.slice(index * BLOCK, BLOCK));
+        }
+    }
+    rest
+}
+
 impl ReadOp {
+    fn note_bad(&mut self, blocks: impl IntoIterator<Item = u16>) {
+        for block in blocks {
+            self.bad = Some(self.bad.map_or(block, |earlier| earlier.min(block)));
+            self.bad_in_region |= 1 << (block % BLOCKS_PER_REGION);
+        }
+    }
+
     /// Whether the cache is asked for the blocks, and keeps them.
     fn may_be_cached(&self) -> bool {
         matches!(self.kind, ReadKind::Blocks(blocks) if usize::from(blocks.count) <= CACHED_READ_BLOCKS_MAX)

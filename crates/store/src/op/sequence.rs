@@ -140,10 +140,11 @@ impl Store {
 
     fn sequence_install(&mut self, key: u32) -> Turn {
         let mutation = self.ops.mutation(key);
-        let MutationKind::Install { region, version, present, identities, .. } = &mutation.kind else {
+        let MutationKind::Install { region, version, present, bad, identities, .. } = &mutation.kind else {
             unreachable!("called for images")
         };
-        let (region, version, present, identities) = (*region, *version, *present, identities.clone());
+        let (region, version, present, bad) = (*region, *version, *present, *bad);
+        let identities = identities.clone();
         let slot = mutation.slot;
         let crcs = SmallVec::from_slice(&mutation.crcs);
         let mut sections = Vec::new();
@@ -156,6 +157,8 @@ impl Store {
             Some(unit) => {
                 sections.push(Section { region, kind: SectionKind::Switch, mask: present, unit, crcs });
             }
+            // Through the journal blocks would come that have no right checksum, and be read from memory until then.
+            None if bad != 0 => return Turn::Refused(StoreError::NoSpace),
             None => {
                 if mapped == NO_UNIT
                     && let Some(turn) = self.without_room(slot, &[region])

@@ -5,7 +5,8 @@ use crate::journal::entry::{Change, Entry, Section, SectionKind};
 use crate::journal::record::Header;
 use crate::layout::{Geometry, PAGE_BYTES, SLOT_BYTES, SUPERBLOCK_OFFSETS};
 use crate::{CheckDepth, Disk, FindingKind, SimDisk, StoreFault, check, inventory};
-use evenkeel_types::{AlignedBuf, Region};
+use evenkeel_types::store_op::{StoreError, StoreOp};
+use evenkeel_types::{AlignedBuf, Region, Version};
 use smallvec::SmallVec;
 
 #[test]
@@ -160,4 +161,37 @@ fn an_entry_that_makes_no_sense_is_refused_though_its_checksum_is_right() {
         let fault = refused(&bytes);
         assert!(matches!(fault, StoreFault::JournalInvalid { .. }), "no kind of change: {fault}");
     }
+}
+
+/// A block that cannot be read at one store cannot be read at another either that got its region, until it is written.
+#[test]
+fn an_image_names_its_bad_blocks_and_they_stay_bad_where_it_is_put() {
+    let mut from = Harness::new(64 * MIB);
+    from.write(extent(0), blocks(16, 16), pattern(3, 16)).unwrap();
+    from.write(extent(0), blocks(20, 1), pattern(9, 1)).unwrap();
+    from.checkpoint();
+    let mut disk = from.close();
+    let place = *find_block(&disk, &pattern(9, 1)).last().unwrap();
+    disk.rot(place + 2000, 0);
+    let mut from = Harness::open(disk).unwrap();
+    let image = from.image(region(1));
+    assert_eq!((image.version, image.present, image.bad), (version(2), u16::MAX, 1 << 4));
+    let mut content = pattern(3, 16).to_vec();
+    content[4 * 4096..5 * 4096].fill(0);
+    assert!(image.data.clone().into_bytes()[..] == content[..], "good blocks as they are, zeros for the bad one");
+
+    let mut to = Harness::new(64 * MIB);
+    to.accept(extent(0), 1, false).unwrap();
+    let install =
+        StoreOp::InstallRegion { extent: extent(0), region: region(1), replaces: Version::NONE, image };
+    to.outcome(install).unwrap();
+    for _ in 0..2 {
+        assert_eq!(to.read(extent(0), blocks(16, 16)).unwrap_err(), StoreError::BadBlock { block: 20 });
+        assert_eq!(to.read(extent(0), blocks(16, 4)).unwrap(), pattern(3, 4));
+        assert_eq!(to.image(region(1)).bad, 1 << 4);
+        to = to.crash();
+    }
+    to.write(extent(0), blocks(20, 1), pattern(4, 1)).unwrap();
+    assert_eq!(to.read(extent(0), blocks(20, 1)).unwrap(), pattern(4, 1));
+    assert_eq!(to.image(region(1)).bad, 0);
 }

@@ -229,7 +229,7 @@ impl World {
         let replaces = std::mem::replace(&mut state.versions[region.index()], version);
         state.has_data = true;
         let image =
-            RegionImage { version, present, data: Payload::from(Bytes::from(data)), identities: Vec::new() };
+            RegionImage { version, present, bad: 0, data: Payload::from(Bytes::from(data)), identities: Vec::new() };
         let op = StoreOp::InstallRegion { extent: extent(index as u32), region, replaces, image };
         let ticket = self.submit(op);
         self.push(index, ticket, state);

@@ -225,7 +225,7 @@ fn a_region_travels_to_another_store_with_its_version() {
         to = to.crash();
     }
     let empty =
-        RegionImage { version: version(9), present: 0, data: Payload::default(), identities: Vec::new() };
+        RegionImage { version: version(9), present: 0, bad: 0, data: Payload::default(), identities: Vec::new() };
     let op =
         StoreOp::InstallRegion { extent: extent(0), region: region(1), replaces: version(2), image: empty };
     to.outcome(op).unwrap();
