@@ -157,7 +157,9 @@ fn pass_on(
         decoder.handle_received(received);
         while let Some(frame) = decoder.poll_frame().expect("servers send frames") {
             let region = match frame.message {
-                Message::Copy(copy) => Some(((copy.extent.index, copy.region.index() as u8), copy.version)),
+                Message::Copy(copy) => {
+                    Some(((copy.extent.index, copy.region.index() as u8), copy.image.version))
+                }
                 _ => None,
             };
             note(frame.header.sender, frame.header.incarnation, region);

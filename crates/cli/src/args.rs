@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::commands::{
-    bench, check, completions, doctor, explain, group, load, move_extent, moves, route, serve, server,
+    bench, check, completions, doctor, explain, group, load, move_extent, moves, route, scrub, serve, server,
     session, version, volume, wait,
 };
 use crate::output::Format;
@@ -63,6 +63,8 @@ pub(crate) enum Command {
     Load(Asking<load::Flags>),
     /// Where the extents of a volume are, as one server sees it.
     Route(Asking<route::Flags>),
+    /// Read and compare all copies before somebody needs them, or see what that found.
+    Scrub(Asking<scrub::Flags>),
     /// Move an extent to another server.
     Move(Asking<move_extent::Flags>),
     /// Moves in progress and past ones, the newest first.

@@ -82,6 +82,8 @@ pub const REGION_HOLD_MAX: Duration = Duration::from_millis(50);
 pub const READS_AHEAD_MAX: u8 = 8;
 /// A region whose copy took longer than the hold this many times ends the move.
 pub const REGION_TRIES_MAX: u8 = 3;
+/// How long a copy that had no space is not asked again.
+pub const SPACE_REFUSED_FOR: Duration = Duration::from_secs(1);
 /// How long a move waits for a target that cannot be reached or is busy, before it is given up.
 pub const TARGET_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a target that is not required may leave a client's write or the identities unanswered, before the move is
@@ -91,6 +93,27 @@ pub const TARGET_ANSWER_MAX: Duration = Duration::from_secs(2);
 pub const DIRECTORY_PATIENCE: Duration = Duration::from_millis(500);
 /// Records of the store that are looked through at once for copies to be freed.
 pub const SWEEP_PAGE: u32 = 256;
+
+/// How long the scrub waits for one extent, before it goes on with the next.
+pub const CHECK_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How everything is read and compared before somebody needs it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ScrubConfig {
+    /// Bytes of its own copies per second that the server reads; 0 for no scrub. The copies at other servers are read as
+    /// fast.
+    pub rate: u64,
+    /// How long it rests between two passes over everything.
+    pub every: Duration,
+    /// How long it rests after a start.
+    pub first_after: Duration,
+}
+
+impl ScrubConfig {
+    /// No scrub, until it is asked for.
+    pub const OFF: Self =
+        Self { rate: 0, every: Duration::from_secs(7 * 86_400), first_after: Duration::from_secs(600) };
+}
 
 /// Who the server is.
 #[derive(Clone, Copy, Debug)]
@@ -105,4 +128,6 @@ pub struct EngineConfig {
     pub started: Time,
     /// How long a server may be away before its copies are made anew elsewhere.
     pub rebuild_after: Duration,
+    /// The scrub.
+    pub scrub: ScrubConfig,
 }

@@ -70,8 +70,16 @@ pub(crate) enum Pending {
         region: Region,
         version: Version,
     },
-    /// A region for this server's own copy, from another one.
-    Mend { extent: ExtentId, region: Region, from: ServerId },
+    /// A region of this server's own copy in which a block is bad.
+    MendRead { extent: ExtentId, region: Region },
+    /// A region for this server's own copy, with blocks from another one.
+    Mend { extent: ExtentId, region: Region },
+    /// A region of this server's own copy, to see whether it can be read.
+    Check { extent: ExtentId, region: Region },
+    /// A region that the owner compares with its own.
+    CheckForOwner { server: ServerId, session: u64, extent: ExtentId, attachment: u64, region: Region },
+    /// A page of this server's own records, to look at each.
+    Scrub,
     /// A region that the owner asks for.
     Fetch { server: ServerId, session: u64, extent: ExtentId, attachment: u64, region: Region },
     /// Space for writes to a copy here.
@@ -161,6 +169,10 @@ pub(crate) struct Core {
     pub(crate) promises: BTreeSet<ExtentId>,
     /// Copies that were promised to be current, by the server that has them.
     pub(crate) caught_up: VecDeque<(ServerId, ExtentId)>,
+    /// Extents that the scrub has looked at.
+    pub(crate) checked: VecDeque<ExtentId>,
+    /// The scrub reads nothing before.
+    pub(crate) next_check_at: Time,
     /// The directory says that this server is down: nothing is done any more.
     pub(crate) retired: bool,
     /// This server's own transaction to `up` has no answer yet.
@@ -197,6 +209,8 @@ impl Core {
             moving: BTreeSet::new(),
             promises: BTreeSet::new(),
             caught_up: VecDeque::new(),
+            checked: VecDeque::new(),
+            next_check_at: config.started,
             retired: false,
             rejoining: false,
             copies_in: 0,

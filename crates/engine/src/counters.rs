@@ -56,6 +56,16 @@ pub struct Counters {
     pub freed: u64,
     /// Regions of this server's copies that were mended from another one.
     pub mended: u64,
+    /// Regions of other servers' copies that were bad or had diverged, and were mended from this server's.
+    pub copies_mended: u64,
+    /// Regions in which blocks are good nowhere.
+    pub unreadable: u64,
+    /// Regions that the scrub has read here and compared with all copies.
+    pub scrubbed: u64,
+    /// Regions of copies that had the same version and other content.
+    pub diverged: u64,
+    /// Times that the scrub has looked at everything.
+    pub scrub_passes: u64,
     /// Servers that this one marked down.
     pub marked_down: u64,
 }

@@ -9,6 +9,7 @@ use crate::gateway::Gateway;
 use crate::membership::{Membership, Rebuild};
 use crate::operation::Origin;
 use crate::replica::Sweep;
+use crate::scrub::Scrub;
 use crate::slots::Key;
 use crate::timers::Timer;
 use evenkeel_meta::View;
@@ -29,6 +30,7 @@ pub struct Engine {
     pub(crate) sweep: Sweep,
     pub(crate) membership: Membership,
     pub(crate) rebuild: Rebuild,
+    pub(crate) scrub: Scrub,
     /// Moves that wait for their turn.
     pub(crate) orders: BTreeMap<ExtentId, MoveOrder>,
     eviction_hand: ExtentId,
@@ -39,6 +41,7 @@ impl Engine {
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
         let mut core = Core::new(config);
+        core.timers.at_latest(Timer::Scrub, config.started + config.scrub.first_after);
         core.timers.at_latest(Timer::Heartbeat, config.started + HEARTBEAT_INTERVAL);
         Self {
             core,
@@ -47,6 +50,7 @@ impl Engine {
             sweep: Sweep::default(),
             membership: Membership::default(),
             rebuild: Rebuild::default(),
+            scrub: Scrub::new(config.started + config.scrub.first_after),
             orders: BTreeMap::new(),
             eviction_hand: ExtentId { volume: VolumeId(0), index: 0 },
         }
@@ -74,6 +78,7 @@ impl Engine {
             Event::StartMove(order) => self.handle_order(order),
             Event::AbortMove { extent } => self.handle_abort(extent),
             Event::SetMoveRate { extent, rate } => self.set_move_rate(extent, rate),
+            Event::StartScrub { rate } => self.start_scrub(rate),
             Event::Timer => self.handle_timers(),
         }
         self.settle();
@@ -196,6 +201,7 @@ impl Engine {
             match timer {
                 Timer::Heartbeat => self.handle_heartbeat_due(),
                 Timer::Patience => self.handle_patience(),
+                Timer::Scrub => self.continue_scrub(),
                 Timer::Retry(id) => self.retry_request(id),
                 Timer::Extent(id) => self.core.wake(id),
             }
@@ -217,7 +223,7 @@ impl Engine {
                 if let Some(extent) = self.extents.get_mut(&id) {
                     extent.tick(&mut self.core);
                 }
-            } else if !self.begin_ordered_moves() && !self.continue_resyncs() {
+            } else if !self.begin_ordered_moves() && !self.continue_resyncs() && !self.continue_scrubbing() {
                 return;
             }
         }

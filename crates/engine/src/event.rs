@@ -90,6 +90,11 @@ pub enum Event {
         /// Bytes per second; none for as fast as it goes.
         rate: Option<u64>,
     },
+    /// Look at everything now, see [`crate::Engine::is_scrubbing`].
+    StartScrub {
+        /// Bytes per second from now on; none for as before.
+        rate: Option<u64>,
+    },
     /// The time that [`crate::Engine::poll_timeout`] named has come.
     Timer,
 }
@@ -279,6 +284,35 @@ pub enum EngineEvent {
         region: Region,
         /// Whose copy was good.
         from: ServerId,
+    },
+    /// A region of another server's copy was bad or had diverged, and was mended from this server's.
+    CopyMended {
+        /// Which extent.
+        extent: ExtentId,
+        /// Which region.
+        region: Region,
+        /// Whose copy.
+        at: ServerId,
+        /// Whether it could be read there, and had other content in the same version.
+        had_diverged: bool,
+    },
+    /// Blocks are good at no copy: whoever reads them gets a medium error, until they are written again.
+    Unreadable {
+        /// Which extent.
+        extent: ExtentId,
+        /// Which region.
+        region: Region,
+        /// Bit n is set for block n of the region.
+        blocks: u16,
+    },
+    /// The scrub has read everything that this server owns, and compared it with all copies.
+    Scrubbed {
+        /// Regions.
+        regions: u64,
+        /// Regions that were mended meanwhile, here or at copies.
+        mended: u64,
+        /// Regions with blocks that are good nowhere.
+        unreadable: u64,
     },
     /// A copy of an extent was freed.
     Freed {

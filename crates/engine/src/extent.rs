@@ -13,6 +13,7 @@ use crate::core::Core;
 use crate::operation::{Operation, Origin, Stage};
 use crate::owner::{Phase, Reign};
 use crate::replica::{CopyPart, Promise};
+use crate::scrub::Check;
 use crate::slots::Key;
 use evenkeel_meta::Route;
 use evenkeel_peer::ReplyOutcome;
@@ -51,6 +52,8 @@ pub(crate) struct Extent {
     pub(crate) resync_wanted: bool,
     /// A move of the extent waits for the reign to serve.
     pub(crate) move_wanted: bool,
+    /// The scrub looks at the extent.
+    pub(crate) check: Option<Box<Check>>,
     /// The lowest write to the extent that each gateway may still retry, as far as it has told: what is lost with this
     /// state is known again with its next write.
     pub(crate) floors: BTreeMap<ServerId, WriteId>,
@@ -73,6 +76,7 @@ impl Extent {
             succeeds: false,
             resync_wanted: false,
             move_wanted: false,
+            check: None,
             floors: BTreeMap::new(),
         }
     }
@@ -94,6 +98,7 @@ impl Extent {
             && !self.releasing
             && !self.move_wanted
             && !self.resync_wanted
+            && self.check.is_none()
             && self.lease_until.is_none()
     }
 
@@ -144,6 +149,7 @@ impl Extent {
             None if mine => self.consider_reign(core, &route),
             None => {
                 self.resync_wanted = false;
+                self.check = None;
                 self.turn_away(core, route.epoch);
             }
         }
@@ -167,7 +173,8 @@ impl Extent {
         }
         let resume = route.intent.is_some();
         let succeed = !matches!(self.copy, CopyPart::None);
-        let is_wanted = self.move_wanted || self.resync_wanted || !self.waiting.is_empty();
+        let is_wanted =
+            self.move_wanted || self.resync_wanted || self.check.is_some() || !self.waiting.is_empty();
         if !self.releasing && (resume || succeed || is_wanted) {
             self.start_reign(core, route);
         }

@@ -32,6 +32,7 @@ mod moves;
 mod operation;
 mod owner;
 mod replica;
+mod scrub;
 mod slots;
 #[cfg(test)]
 mod tests;

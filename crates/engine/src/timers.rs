@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) enum Timer {
     /// Heartbeats are due, and silence is to be noticed.
     Heartbeat,
+    /// The scrub may go on.
+    Scrub,
     /// Open requests may have waited for too long.
     Patience,
     /// A piece of a request is to be tried again.

@@ -1,6 +1,6 @@
 //! What the rest of the process may ask a server's thread. A server answers from its own view alone.
 
-use evenkeel_api::{LoadTable, MovesTable, RouteTable, ServerRow, SessionRow};
+use evenkeel_api::{LoadTable, MovesTable, RouteTable, ScrubRow, ServerRow, SessionRow, StartScrub};
 use evenkeel_meta::View;
 use evenkeel_meta::change::Actor;
 use evenkeel_types::store_op::InventoryEntry;
@@ -34,6 +34,8 @@ pub(crate) enum Ask {
     Refusal(Ordered, oneshot::Sender<Option<String>>),
     /// Whether it moves extents by itself from now on.
     EnableBalancing(bool, oneshot::Sender<()>),
+    /// Its scrub; one that is asked for begins.
+    Scrub(Option<StartScrub>, oneshot::Sender<ScrubRow>),
     /// Its counters of moves.
     Moves(oneshot::Sender<MovesTable>),
     /// How far the moves are that it led in this life, by number.

@@ -78,6 +78,9 @@ pub struct ServeConfig {
     /// Balancing.
     #[serde(default)]
     pub balance: BalanceConfig,
+    /// The scrub.
+    #[serde(default)]
+    pub scrub: ScrubConfig,
     /// The servers, one `[[server]]` each.
     #[serde(rename = "server")]
     pub servers: Vec<ServerConfig>,
@@ -177,6 +180,43 @@ impl Default for BalanceConfig {
     fn default() -> Self {
         Self { enabled: true, storage_weight: 1.0, server_weight: 1.0, rebuild_after_s: rebuild_after() }
     }
+}
+
+/// How everything is read and compared before somebody needs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScrubConfig {
+    /// Bytes of its own copies that each server reads in a second, for example `4MiB`; the copies at others are read as
+    /// fast. `0` for no scrub.
+    #[serde(default = "scrub_rate")]
+    pub rate: String,
+    /// Hours between two passes over everything.
+    #[serde(default = "scrub_every")]
+    pub every_h: u32,
+}
+
+impl Default for ScrubConfig {
+    fn default() -> Self {
+        Self { rate: scrub_rate(), every_h: scrub_every() }
+    }
+}
+
+impl ScrubConfig {
+    /// Bytes per second.
+    ///
+    /// # Errors
+    /// The rate is no size.
+    pub fn rate_bytes(&self) -> Result<u64, ServeError> {
+        parse_size(&self.rate).map_err(|e| error(format!("scrub rate: {e}")))
+    }
+}
+
+fn scrub_rate() -> String {
+    "4MiB".to_owned()
+}
+
+const fn scrub_every() -> u32 {
+    168
 }
 
 /// One server: one store, one portal, one load monitor.
@@ -361,6 +401,7 @@ impl ServeConfig {
             peer: PeerConfig::default(),
             disk: DiskConfig::default(),
             balance: BalanceConfig::default(),
+            scrub: ScrubConfig::default(),
             servers: servers.collect(),
         }
     }
@@ -381,6 +422,7 @@ impl ServeConfig {
     /// One line with the offending key and value.
     pub fn validate(&self) -> Result<(), ServeError> {
         check_group_name(&self.group)?;
+        self.scrub.rate_bytes()?;
         if !self.iqn_prefix.starts_with("iqn.")
             || self.iqn_prefix.len() > 96
             || self.iqn_prefix.contains(char::is_whitespace)

@@ -7,7 +7,6 @@ use crate::net::{Fate, Wire};
 use crate::world::{Happening, Phase, World};
 use evenkeel_engine::Event;
 use evenkeel_peer::{Encoder, GroupHash, Message, Peer};
-use evenkeel_types::store_op::RegionImage;
 use evenkeel_types::{ExtentId, ServerId};
 use std::time::Duration;
 
@@ -22,15 +21,9 @@ impl World<'_> {
         match &message {
             Message::Write(write) => self.routing.sent(from, write.extent, write.epoch, write.version)?,
             Message::Copy(copy) => {
-                self.routing.sent(from, copy.extent, copy.epoch, copy.version)?;
+                self.routing.sent(from, copy.extent, copy.epoch, copy.image.version)?;
                 self.versions.sent(from, copy)?;
-                let image = RegionImage {
-                    version: copy.version,
-                    present: copy.present,
-                    data: copy.data.clone(),
-                    identities: copy.identities.clone(),
-                };
-                self.versions.saw(from, copy.extent, copy.region, &image)?;
+                self.versions.saw(from, copy.extent, copy.region, &copy.image)?;
             }
             _ => {}
         }
@@ -223,6 +216,8 @@ fn extent_of(message: &Message) -> Option<ExtentId> {
         Message::Reserved(reserved) => Some(reserved.extent),
         Message::Fetch(fetch) => Some(fetch.extent),
         Message::Fetched(fetched) => Some(fetched.extent),
+        Message::Check(check) => Some(check.extent),
+        Message::Checked(checked) => Some(checked.extent),
         Message::Detach(detach) => Some(detach.extent),
         _ => None,
     }
@@ -277,7 +272,7 @@ impl std::fmt::Display for Brief<'_> {
             Message::Copy(copy) => write!(
                 f,
                 " region {} version {} replacing {} attachment {}",
-                copy.region, copy.version, copy.replaces, copy.attachment
+                copy.region, copy.image.version, copy.replaces, copy.attachment
             ),
             Message::Copied(copied) => {
                 write!(
@@ -297,9 +292,14 @@ impl std::fmt::Display for Brief<'_> {
                 write!(f, " revision {} differing {}", compared.revision, compared.differing)
             }
             Message::Fetch(fetch) => write!(f, " region {}", fetch.region),
-            Message::Fetched(fetched) => {
-                write!(f, " region {} version {} {:?}", fetched.region, fetched.version, fetched.refusal)
-            }
+            Message::Fetched(fetched) => match &fetched.image {
+                Some(image) => {
+                    write!(f, " region {} version {} bad {:#x}", fetched.region, image.version, image.bad)
+                }
+                None => write!(f, " region {} none", fetched.region),
+            },
+            Message::Check(check) => write!(f, " region {}", check.region),
+            Message::Checked(checked) => write!(f, " region {} {:?}", checked.region, checked.found),
             Message::Probe(probe) => write!(f, " {}", probe.server),
             Message::Probed(probed) => write!(f, " {} reached {}", probed.server, probed.reached),
             Message::Detach(detach) => write!(f, " attachment {}", detach.attachment),

@@ -313,6 +313,25 @@ impl World<'_> {
                     format_args!("{id} compared {regions} regions with {server}, {differing} may differ");
                 self.note(About::Routine, what);
             }
+            EngineEvent::CopyMended { extent, region, at, had_diverged: false } => {
+                let what = format_args!("{id} mended region {region} of {extent} at {at}");
+                self.note(About::Extent(extent), what);
+            }
+            EngineEvent::CopyMended { extent, region, at, had_diverged: true } => {
+                let what =
+                    format!("region {region} had other content in the same version at {at} than at {id}");
+                return Err(Violation::new("versions", extent, what));
+            }
+            EngineEvent::Unreadable { extent, region, blocks } => {
+                let what =
+                    format_args!("{id}: blocks {blocks:#x} of region {region} of {extent} are good nowhere");
+                self.note(About::Extent(extent), what);
+            }
+            EngineEvent::Scrubbed { regions, mended, unreadable } => {
+                let what =
+                    format_args!("{id} read {regions} regions, {mended} mended, {unreadable} unreadable");
+                self.note(About::Routine, what);
+            }
             EngineEvent::Freed { extent } => {
                 self.note(About::Extent(extent), format_args!("{id} has freed {extent}"));
             }

@@ -201,7 +201,8 @@ impl Store {
                     present.count_ones() as usize * BLOCK,
                     "an image holds its present blocks"
                 );
-                let kind = MutationKind::Install { region, replaces, version, present, bad, data, identities };
+                let kind =
+                    MutationKind::Install { region, replaces, version, present, bad, data, identities };
                 self.submit_mutation(ticket, extent, kind);
             }
             StoreOp::Accept { extent, epoch, replicas, live, reserve_all, forget_below } => {

@@ -15,6 +15,7 @@ pub mod checksum;
 pub mod geometry;
 pub mod ids;
 pub mod payload;
+mod region_image;
 pub mod store_op;
 pub mod time;
 pub mod version;

@@ -7,6 +7,7 @@
 use crate::geometry::BlockRange;
 use crate::ids::{Epoch, ExtentId, ServerId, WriteId};
 use crate::payload::Payload;
+pub use crate::region_image::RegionImage;
 use crate::version::{Region, Regions, Version};
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -159,23 +160,6 @@ pub struct RememberedWrite {
     /// The regions whose content has it. A copy that is brought up to date region by region has a write over several
     /// regions in some of them before it has it in all.
     pub regions: Regions,
-}
-
-/// One region as one server has it.
-#[derive(Clone, Debug)]
-pub struct RegionImage {
-    /// The remembered writes that this content has. They go with it: whoever has the content must know whose it is, and
-    /// whoever has other content must not claim to have applied them.
-    pub identities: Vec<WriteId>,
-    /// The version of the last write applied.
-    pub version: Version,
-    /// Bit n is set if block n of the region is present.
-    pub present: u16,
-    /// Bit n is set if block n is present and cannot be read where the image comes from. Its bytes are zeros here, and it
-    /// cannot be read either where the image is put, until it is written again.
-    pub bad: u16,
-    /// The present blocks in order, packed: 4096 bytes for each bit of `present`.
-    pub data: Payload,
 }
 
 /// What an extent record says.

@@ -10,6 +10,7 @@ pub(crate) mod load;
 pub(crate) mod move_extent;
 pub(crate) mod moves;
 pub(crate) mod route;
+pub(crate) mod scrub;
 pub(crate) mod serve;
 pub(crate) mod server;
 pub(crate) mod session;
@@ -64,6 +65,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Move(asking) => move_extent::run(&context, &context.client(&asking.api)?, &asking.flags),
         Command::Moves(asking) => moves::run(&context, &context.client(&asking.api)?),
         Command::Explain(asking) => explain::run(&context, &context.client(&asking.api)?, &asking.flags),
+        Command::Scrub(asking) => scrub::run(&context, &context.client(&asking.api)?, &asking.flags),
         Command::Session(command) => session::run(&context, command),
         Command::Bench(flags) => bench::run(&context, flags),
         Command::Check(flags) => check::run(&context, flags),

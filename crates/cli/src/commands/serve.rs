@@ -103,6 +103,12 @@ pub(crate) struct Flags {
     /// How long a server may be away before its copies are made anew at others, in seconds [default: 600].
     #[arg(long, env = "EVENKEEL_REBUILD_AFTER_S", value_name = "SECONDS")]
     rebuild_after_s: Option<u64>,
+    /// Bytes of its own copies that each server reads in a second to find bad blocks; 0 for none [default: 4MiB].
+    #[arg(long, env = "EVENKEEL_SCRUB_RATE", value_name = "SIZE", value_parser = size_text)]
+    scrub_rate: Option<String>,
+    /// Hours between two such passes over everything [default: 168].
+    #[arg(long, env = "EVENKEEL_SCRUB_EVERY_H", value_name = "HOURS")]
+    scrub_every_h: Option<u32>,
     /// Weight of the storage load in the combined measure; 0 ignores it [default: 1].
     #[arg(long, env = "EVENKEEL_STORAGE_WEIGHT", value_name = "WEIGHT")]
     storage_weight: Option<f64>,
@@ -181,6 +187,8 @@ fn override_group(config: &mut ServeConfig, flags: &Flags) {
     set(&mut config.disk.read_cache, &flags.read_cache.clone().map(Some));
     set(&mut config.balance.enabled, &flags.balance);
     set(&mut config.balance.rebuild_after_s, &flags.rebuild_after_s);
+    set(&mut config.scrub.rate, &flags.scrub_rate);
+    set(&mut config.scrub.every_h, &flags.scrub_every_h);
     set(&mut config.balance.storage_weight, &flags.storage_weight);
     set(&mut config.balance.server_weight, &flags.server_weight);
 }

@@ -233,6 +233,7 @@ impl Extent {
             self.consider_write(core, operation);
         }
         self.lose_mender(core, server);
+        self.lose_checked(core, server);
         self.unblock(core);
     }
 

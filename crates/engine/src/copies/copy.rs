@@ -8,9 +8,11 @@
 
 use super::link::{CopyInFlight, CopyStage};
 use super::{CopyLink, LinkState, Role};
-use crate::config::{READS_AHEAD_MAX, REGION_COPIES_IN_FLIGHT_MAX, REGION_HOLD_MAX, REGION_TRIES_MAX};
+use crate::config::{
+    READS_AHEAD_MAX, REGION_COPIES_IN_FLIGHT_MAX, REGION_HOLD_MAX, REGION_TRIES_MAX, SPACE_REFUSED_FOR,
+};
 use crate::core::{Core, Pending};
-use crate::event::Arrival;
+use crate::event::{Arrival, EngineEvent};
 use crate::extent::Extent;
 use crate::owner::Phase;
 use evenkeel_peer::{Copied, CopyOutcome, Message, Refusal, RegionCopy};
@@ -141,17 +143,29 @@ impl Extent {
         let Some(reign) = &mut self.reign else {
             return;
         };
-        let is_broken = reign.broken.contains(region);
+        let (is_broken, phase) = (reign.broken.contains(region), reign.phase);
         let (here, in_flight) = (reign.versions[region.index()], reign.in_flight[region.index()]);
-        let Some(copy) = self.copy_mut(server, region).filter(|copy| copy.read == read) else {
+        if self.copy_mut(server, region).is_none_or(|copy| copy.read != read) {
             return;
-        };
+        }
         let Ok(StoreReply::Image(image)) = outcome else {
             self.release_region(core, server, region);
             self.fail_copy(core, server, "a region cannot be read");
             return;
         };
         let is_of_now = image.version == here && in_flight == 0;
+        if is_of_now && image.bad != 0 && !self.is_damaged(region, image.bad) {
+            self.release_region(core, server, region);
+            if phase != Phase::Gathering {
+                self.mend_region(core, region, image.bad);
+            } else if !self.adopt_region(core, region) {
+                self.fail_copy(core, server, "a region cannot be read");
+            }
+            return;
+        }
+        let Some(copy) = self.copy_mut(server, region) else {
+            return;
+        };
         match copy.stage {
             CopyStage::ReadingAhead if is_broken => self.release_region(core, server, region),
             CopyStage::ReadingAhead if is_of_now => {
@@ -176,6 +190,10 @@ impl Extent {
             }
             CopyStage::Quieting | CopyStage::Sent { .. } => {}
         }
+    }
+
+    fn is_damaged(&self, region: Region, blocks: u16) -> bool {
+        self.reign.as_ref().is_some_and(|reign| reign.is_damaged(region, blocks))
     }
 
     /// A region cannot be copied. A move is given up for that; a replica stays behind until it can.
@@ -225,10 +243,7 @@ impl Extent {
             attachment: attached.attachment,
             region,
             replaces: attached.theirs[region.index()],
-            version: image.version,
-            present: image.present,
-            identities: image.identities,
-            data: image.data,
+            image,
         };
         link.next_copy_at = throttled(link.next_copy_at, now, bytes, link.rate);
         link.count(&mut core.counters, |sum| {
@@ -276,6 +291,14 @@ impl Extent {
                 // The answer counts for the version that it names, and for no other.
                 if answer.version == here {
                     attached.current = attached.current.with(region);
+                    if attached.mending.contains(region) {
+                        let had_diverged = attached.diverged.contains(region);
+                        attached.mending = attached.mending.without(region);
+                        attached.diverged = attached.diverged.without(region);
+                        core.counters.copies_mended += 1;
+                        let (extent, at) = (self.id, from);
+                        core.event(EngineEvent::CopyMended { extent, region, at, had_diverged });
+                    }
                     link.tries.remove(&region);
                     link.copies_max = REGION_COPIES_IN_FLIGHT_MAX.min(link.copies_max + 1);
                 }
@@ -283,7 +306,7 @@ impl Extent {
             }
             CopyOutcome::Mismatch { region: mismatched, found } if mismatched == region => {
                 attached.theirs[region.index()] = found;
-                if found == here {
+                if found == here && !attached.mending.contains(region) {
                     attached.current = attached.current.with(region);
                     self.release_region(core, from, region);
                 } else if matches!(sent, Some(CopyStage::Sent { version, .. }) if version == answer.version) {
@@ -292,6 +315,11 @@ impl Extent {
             }
             CopyOutcome::Mismatch { .. } => {
                 self.handle_link_refused(core, from, answer.attachment, Refusal::NotAttached);
+            }
+            // It stays attached: what it has is as good as before, and space may come.
+            CopyOutcome::Refused(Refusal::NoSpace) if link.role.is_replica() => {
+                link.next_copy_at = link.next_copy_at.max(core.now + SPACE_REFUSED_FOR);
+                self.release_region(core, from, region);
             }
             CopyOutcome::Refused(refusal) => {
                 self.handle_link_refused(core, from, answer.attachment, refusal);

@@ -75,6 +75,10 @@ pub(crate) struct Attached {
     pub(crate) space_short_until: Option<Time>,
     /// Regions for which there was none, until when that is believed.
     pub(crate) space_refused: Option<(Regions, Time)>,
+    /// Regions whose content there is bad: they are copied again, in the version that they have.
+    pub(crate) mending: Regions,
+    /// Those of them that could be read there.
+    pub(crate) diverged: Regions,
     /// A syncing copy has the promise that all its regions are current.
     pub(crate) promised: bool,
 }
@@ -118,6 +122,8 @@ impl Attached {
             space_asked: None,
             space_short_until: None,
             space_refused: None,
+            mending: Regions::NONE,
+            diverged: Regions::NONE,
             promised: false,
         }
     }

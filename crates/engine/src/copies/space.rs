@@ -1,19 +1,17 @@
 //! Space at the copies: a write is sequenced only when no copy can refuse it for want of space.
 
 use super::LinkState;
+use crate::config::SPACE_REFUSED_FOR;
 use crate::core::Core;
 use crate::extent::Extent;
 use crate::owner::Reign;
 use evenkeel_peer::{Message, Refusal, Reserve, Reserved};
 use evenkeel_types::geometry::REGIONS_PER_EXTENT;
 use evenkeel_types::{ExtentId, Region, Regions, ServerId};
-use std::time::Duration;
 
 /// Regions that are asked for at once, where a write needs one: who fills an extent from its start waits once for each
 /// mebibyte.
 const REGIONS_AHEAD: usize = 16;
-/// How long a copy that had no space is not asked again.
-const SPACE_REFUSED_FOR: Duration = Duration::from_secs(1);
 
 /// Whether the copies have space for a write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

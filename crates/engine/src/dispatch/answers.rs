@@ -4,9 +4,10 @@ use crate::core::Pending;
 use crate::engine::Engine;
 use crate::replica::copy_outcome;
 use crate::slots::Key;
-use evenkeel_peer::{Copied, CopyOutcome, Fetched, InventoryReply, Message, Refusal, Reserved, Written};
+use evenkeel_peer::{
+    Checked, Copied, CopyOutcome, Fetched, Found, InventoryReply, Message, Refusal, Reserved, Written,
+};
 use evenkeel_types::store_op::{RegionImage, StoreError, StoreOutcome, StoreReply, StoreTicket};
-use evenkeel_types::{Payload, Version};
 
 impl Engine {
     pub(crate) fn handle_store(&mut self, ticket: StoreTicket, outcome: StoreOutcome) {
@@ -50,8 +51,25 @@ impl Engine {
             Pending::Release { extent } => {
                 self.with_extent(extent, |extent, core| extent.handle_released(core, &outcome));
             }
-            Pending::Mend { extent, region, from } => {
-                self.with_extent(extent, |extent, core| extent.handle_mended(core, region, from, &outcome));
+            Pending::MendRead { extent, region } => {
+                self.with_extent(extent, |extent, core| {
+                    extent.handle_read_to_mend(core, region, image_of(outcome));
+                });
+            }
+            Pending::Mend { extent, region } => {
+                self.with_extent(extent, |extent, core| extent.handle_mended(core, region, &outcome));
+            }
+            Pending::Check { extent, region } => {
+                self.with_extent(extent, |extent, core| {
+                    extent.handle_check_read(core, region, image_of(outcome));
+                });
+            }
+            Pending::Scrub => {
+                let page = match outcome {
+                    Ok(StoreReply::Inventory(page)) => page,
+                    _ => Vec::new(),
+                };
+                self.handle_scrub_page(&page);
             }
             Pending::Sweep => self.handle_sweep(outcome),
             Pending::Rebuild => {
@@ -84,24 +102,21 @@ impl Engine {
                 self.core.answer(server, session, Message::Copied(copied));
             }
             Pending::Fetch { server, session, extent, attachment, region } => {
-                let nothing = |refusal| Fetched {
-                    extent,
-                    attachment,
-                    region,
-                    refusal: Some(refusal),
-                    version: Version::NONE,
-                    present: 0,
-                    identities: Vec::new(),
-                    data: Payload::default(),
-                };
-                let fetched = match outcome {
-                    Ok(StoreReply::Image(RegionImage { version, present, identities, data })) => {
-                        let refusal = None;
-                        Fetched { extent, attachment, region, refusal, version, present, identities, data }
-                    }
-                    _ => nothing(Refusal::Busy),
-                };
-                self.core.answer(server, session, Message::Fetched(fetched));
+                let image = image_of(outcome);
+                self.core.answer(
+                    server,
+                    session,
+                    Message::Fetched(Fetched { extent, attachment, region, image }),
+                );
+            }
+            Pending::CheckForOwner { server, session, extent, attachment, region } => {
+                let found = image_of(outcome).map(|image| Found {
+                    version: image.version,
+                    bad: image.bad,
+                    digest: image.digest(),
+                });
+                let checked = Checked { extent, attachment, region, found };
+                self.core.answer(server, session, Message::Checked(checked));
             }
             Pending::ReplicaReserve { server, session, extent, attachment, regions } => {
                 let refusal = match copy_outcome(&outcome) {
@@ -125,5 +140,12 @@ impl Engine {
             }
             other => unreachable!("{other:?} is handled where the store answers"),
         }
+    }
+}
+
+fn image_of(outcome: StoreOutcome) -> Option<RegionImage> {
+    match outcome {
+        Ok(StoreReply::Image(image)) => Some(image),
+        _ => None,
     }
 }

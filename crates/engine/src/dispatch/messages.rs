@@ -93,6 +93,14 @@ impl Engine {
             Message::Fetched(fetched) => {
                 self.with_extent(fetched.extent, |extent, core| extent.handle_fetched(core, from, fetched));
             }
+            Message::Check(check) => {
+                let id = check.extent;
+                self.extent_mut(id);
+                self.with_extent(id, |extent, core| extent.handle_check(core, from, &check));
+            }
+            Message::Checked(checked) => {
+                self.with_extent(checked.extent, |extent, core| extent.handle_checked(core, from, &checked));
+            }
             Message::Reserved(answer) => self.with_extent(answer.extent, |extent, core| {
                 extent.handle_reserved_there(core, from, &answer);
             }),

@@ -22,6 +22,7 @@ use evenkeel_meta::{Owners, Revision};
 use evenkeel_types::{Incarnation, ServerId, Time};
 pub(crate) use rebuild::Rebuild;
 use resync::Resync;
+pub(crate) use resync::after;
 use silence::Asking;
 use std::collections::BTreeMap;
 

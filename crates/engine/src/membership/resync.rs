@@ -34,7 +34,7 @@ pub(crate) struct Resync {
 }
 
 /// The first extent behind one.
-pub(super) const fn after(extent: ExtentId) -> Option<ExtentId> {
+pub(crate) const fn after(extent: ExtentId) -> Option<ExtentId> {
     match (extent.index.checked_add(1), extent.volume.0.checked_add(1)) {
         (Some(index), _) => Some(ExtentId { index, ..extent }),
         (None, Some(volume)) => Some(ExtentId { volume: VolumeId(volume), index: 0 }),

@@ -9,8 +9,8 @@
 //! * **Versions.** A write gets its version when nothing keeps it from going to all copies at once ([`write`]). Each
 //!   write names the versions that it replaces. If the store refuses one, those behind it in the chain are refused
 //!   too; then the regions are held until the chain is known again, and the writes get new versions.
-//! * **Whole.** A block that cannot be read is mended from another copy ([`mend`]); only if there is none that has it, the
-//!   reader is told.
+//! * **Whole.** A block that cannot be read is mended from another copy ([`mend`]); only if it is good nowhere, the reader
+//!   is told.
 //! * **Once.** A write that other gateways may retry leaves its identity with its version ([`identities`]). A retry is
 //!   answered with what became of the first.
 
@@ -26,7 +26,7 @@ mod takeover;
 mod write;
 
 pub(crate) use identities::Floors;
-pub(crate) use mend::Mending;
+pub(crate) use mend::{Damage, Mending};
 pub(crate) use reign::{Phase, Reign};
 
 use crate::core::Core;

@@ -1,7 +1,7 @@
 //! The state of an owner.
 
-use super::Mending;
 use super::locks::RangeLocks;
+use super::{Damage, Mending};
 use crate::copies::{CopyLink, Role};
 use crate::core::Core;
 use crate::moves::Mover;
@@ -75,6 +75,8 @@ pub(crate) struct Reign {
     pub(crate) open_writes: BTreeMap<WriteId, Key>,
     /// Regions with a block that could not be read, which another copy is asked for.
     pub(crate) mending: BTreeMap<Region, Mending>,
+    /// Blocks that are good nowhere, as far as the copies that are attached have told.
+    pub(crate) damaged: BTreeMap<Region, Damage>,
     /// The copies at other servers, as far as they are not down.
     pub(crate) links: Vec<CopyLink>,
     /// The move of a copy, this server's or another's.
@@ -106,6 +108,7 @@ impl Reign {
             remembered: BTreeMap::new(),
             open_writes: BTreeMap::new(),
             mending: BTreeMap::new(),
+            damaged: BTreeMap::new(),
             links: Vec::new(),
             mover: None,
         }

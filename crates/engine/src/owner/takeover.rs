@@ -169,9 +169,17 @@ impl Extent {
             return;
         };
         match reign.phase {
+            Phase::Serving if self.check.is_some() => self.continue_check(core),
+            _ => {}
+        }
+        let Some(reign) = &self.reign else {
+            return;
+        };
+        match reign.phase {
             Phase::Gathering => {
                 self.tend_links(core);
                 self.copy_regions(core);
+                self.continue_mending(core);
                 self.consider_serving(core);
             }
             // Nearly every call, once the copies are equal: each write comes by here.

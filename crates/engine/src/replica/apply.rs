@@ -5,12 +5,12 @@ use crate::core::{Core, Pending};
 use crate::event::{Arrival, Output};
 use crate::extent::Extent;
 use evenkeel_peer::{
-    Copied, CopyOutcome, Detach, Fetch, Fetched, Message, Refusal, RegionCopy, ReplicaWrite, Reserve,
-    Reserved, Written,
+    Check, Checked, Copied, CopyOutcome, Detach, Fetch, Fetched, Message, Refusal, RegionCopy, ReplicaWrite,
+    Reserve, Reserved, Written,
 };
 use evenkeel_types::geometry::BLOCKS_PER_REGION;
-use evenkeel_types::store_op::{Content, RegionImage, StoreError, StoreOp, StoreOutcome, StoreWrite};
-use evenkeel_types::{BlockRange, Epoch, Payload, Region, ServerId, Version};
+use evenkeel_types::store_op::{Content, StoreError, StoreOp, StoreOutcome, StoreWrite};
+use evenkeel_types::{BlockRange, Epoch, Region, ServerId};
 
 impl Extent {
     /// Whether what comes under this attachment is to be applied; the connection over which to answer.
@@ -70,24 +70,19 @@ impl Extent {
 
     /// The owner sends a region.
     pub(crate) fn handle_region(&mut self, core: &mut Core, from: ServerId, copy: RegionCopy) {
-        let (extent, attachment, region, version) = (self.id, copy.attachment, copy.region, copy.version);
+        let RegionCopy { attachment, region, replaces, image, .. } = copy;
+        let (extent, version) = (self.id, image.version);
         match self.admits(core, from, attachment, copy.epoch) {
             Ok(session) => {
                 core.counters.regions_received += 1;
                 core.out.push_back(Output::Arrived(Arrival::Copy {
                     extent,
-                    bytes: copy.data.len() as u32,
+                    bytes: image.data.len() as u32,
                     received: true,
                 }));
-                let image = RegionImage {
-                    version,
-                    present: copy.present,
-                    data: copy.data,
-                    identities: copy.identities,
-                };
                 core.store(
                     Pending::Install { server: from, session, extent, attachment, region, version },
-                    StoreOp::InstallRegion { extent, region, replaces: copy.replaces, image },
+                    StoreOp::InstallRegion { extent, region, replaces, image },
                 );
             }
             Err(refusal) => {
@@ -130,11 +125,20 @@ impl Extent {
                 StoreOp::ReadRegion { extent, region },
             );
         } else {
-            let refusal = Some(Refusal::NotAttached);
-            let (version, present) = (Version::NONE, 0);
-            let (identities, data) = (Vec::new(), Payload::default());
-            let nothing = Fetched { extent, attachment, region, refusal, version, present, identities, data };
-            core.send(from, Message::Fetched(nothing));
+            core.send(from, Message::Fetched(Fetched { extent, attachment, region, image: None }));
+        }
+    }
+
+    /// The owner compares a region with the one here.
+    pub(crate) fn handle_check(&mut self, core: &mut Core, from: ServerId, check: &Check) {
+        let (extent, attachment, region) = (self.id, check.attachment, check.region);
+        if let Ok(session) = self.admits(core, from, attachment, check.epoch) {
+            core.store(
+                Pending::CheckForOwner { server: from, session, extent, attachment, region },
+                StoreOp::ReadRegion { extent, region },
+            );
+        } else {
+            core.send(from, Message::Checked(Checked { extent, attachment, region, found: None }));
         }
     }
 

@@ -13,6 +13,7 @@ mod random;
 mod replicas;
 mod requests;
 mod resync;
+mod scrub;
 mod space;
 mod store;
 mod world;

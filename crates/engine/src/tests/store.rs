@@ -80,6 +80,8 @@ pub(super) struct MemStore {
     /// Writes that are refused for want of space, counted down.
     pub(super) refuse_writes: u32,
     pub(super) no_space_for_copies: bool,
+    /// There is no room for a region that comes.
+    pub(super) no_space_for_regions: bool,
     /// Records that are refused for want of room, counted down.
     pub(super) refuse_records: u32,
     /// The store has stopped.
@@ -116,19 +118,19 @@ impl MemStore {
                 Some(block) => Err(StoreError::BadBlock { block }),
                 None => Ok(StoreReply::Data(self.read(extent, blocks))),
             },
-            StoreOp::ReadRegion { extent, region } if self.first_bad(extent, region.blocks()).is_some() => {
-                Err(StoreError::BadBlock { block: region.blocks().first })
-            }
             StoreOp::Write(write) => self.write(&write),
             StoreOp::ReadRegion { extent, region } => Ok(StoreReply::Image(self.image(extent, region))),
+            StoreOp::InstallRegion { .. } if self.no_space_for_regions => Err(StoreError::NoSpace),
             StoreOp::InstallRegion { extent, region, replaces, image } => {
-                let blocks = region.blocks();
-                self.bad.retain(|(of, block)| *of != extent || !(blocks.first..blocks.end()).contains(block));
                 let record = self.records.get_mut(&extent).ok_or(StoreError::NoRecord)?;
                 let found = record.versions[region.index()];
                 if found != replaces {
                     return Err(StoreError::VersionMismatch { region, found });
                 }
+                let blocks = region.blocks();
+                self.bad.retain(|(of, block)| *of != extent || !(blocks.first..blocks.end()).contains(block));
+                let bad = (0..BLOCKS_PER_REGION).filter(|block| image.bad >> block & 1 == 1);
+                self.bad.extend(bad.map(|block| (extent, blocks.first + block)));
                 record.versions[region.index()] = image.version;
                 record.set_identities_of(region, &image.identities);
                 let data = image.data.into_bytes();
@@ -225,6 +227,8 @@ impl MemStore {
                 return Err(StoreError::VersionMismatch { region, found });
             }
         }
+        let blocks = write.blocks.first..write.blocks.end();
+        self.bad.retain(|(of, block)| *of != write.extent || !blocks.contains(block));
         if let Some(floor) = write.forget_below {
             record.identities.retain(|known| !known.id.is_below(floor));
         }
@@ -272,13 +276,18 @@ impl MemStore {
     }
 
     fn image(&self, extent: ExtentId, region: Region) -> RegionImage {
-        let (mut present, mut data) = (0, Payload::default());
+        let (mut present, mut bad, mut data) = (0, 0, Payload::default());
         let record = self.records.get(&extent);
         for block in 0..BLOCKS_PER_REGION {
             if let Some(bytes) = record.and_then(|record| record.blocks.get(&(region.blocks().first + block)))
             {
                 present |= 1 << block;
-                data.push(bytes.clone());
+                if self.bad.contains(&(extent, region.blocks().first + block)) {
+                    bad |= 1 << block;
+                    data.push_zeros(BLOCK_BYTES as usize);
+                } else {
+                    data.push(bytes.clone());
+                }
             }
         }
         let version = record.map_or(Version::NONE, |record| record.versions[region.index()]);
@@ -286,7 +295,7 @@ impl MemStore {
             let of_region = record.identities.iter().filter(|known| known.regions.contains(region));
             of_region.map(|known| known.id).collect()
         });
-        RegionImage { version, present, data, identities }
+        RegionImage { version, present, bad, data, identities }
     }
 
     fn describe(&self, extent: ExtentId) -> Option<ExtentDescription> {

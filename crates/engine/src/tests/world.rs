@@ -1,7 +1,7 @@
 //! Engines, stores, a directory and a network, all moved by hand.
 
 use super::store::MemStore;
-use crate::config::REBUILD_AFTER;
+use crate::config::{REBUILD_AFTER, ScrubConfig};
 use crate::{
     Arrival, DirectoryEvent, Engine, EngineConfig, EngineEvent, Event, MoveOrder, MoveStage, Output,
     RequestId, TxnTicket,
@@ -60,6 +60,8 @@ pub(super) struct World {
     pub(super) hold_stores: BTreeSet<u32>,
     pub(super) hold_links: BTreeSet<(u32, u32)>,
     pub(super) hold_txns: bool,
+    /// A test itself made two contents of one version.
+    pub(super) has_clashes: bool,
     pub(super) prove: bool,
     /// Whether requests say that their front end computes digests.
     pub(super) digest: bool,
@@ -113,6 +115,7 @@ impl World {
             hold_stores: BTreeSet::new(),
             hold_links: BTreeSet::new(),
             hold_txns: false,
+            has_clashes: false,
             prove: true,
             digest: false,
             arrivals: Vec::new(),
@@ -237,6 +240,7 @@ impl World {
             started_unix_ms: 1,
             started: self.now,
             rebuild_after: REBUILD_AFTER,
+            scrub: ScrubConfig::OFF,
         };
         let server = self.servers.get_mut(&n).unwrap();
         server.engine = Some(Engine::new(config));
@@ -461,6 +465,10 @@ impl World {
                     continue;
                 }
                 let first = region as u16 * 16;
+                let bad = &self.servers[&n].store.bad;
+                if self.has_clashes || bad.range((*extent, first)..(*extent, first + 16)).next().is_some() {
+                    continue;
+                }
                 let mut crc = evenkeel_types::checksum::Crc32c::default();
                 for (block, data) in record.blocks.range(first..first + 16) {
                     crc.update(&block.to_le_bytes());

@@ -4,6 +4,7 @@ use crate::header::{BODY_BYTES_MAX, GroupHash, HEADER_BYTES, PAYLOAD_BYTES_MAX, 
 use crate::hello::{HelloRefusal, Local, Peer};
 use crate::message::*;
 use evenkeel_types::geometry::EXTENT_BYTES;
+use evenkeel_types::store_op::RegionImage;
 use evenkeel_types::{
     BlockRange, ByteRange, Bytes, Epoch, ExtentId, Incarnation, Payload, Region, Regions, ServerId, Version,
     VolumeId, WriteId,
@@ -112,10 +113,13 @@ fn samples() -> Vec<Message> {
             attachment: 4,
             region,
             replaces: Version::NONE,
-            version,
-            present: 0b101,
-            identities: vec![id],
-            data: Payload::zeros(8192),
+            image: RegionImage {
+                identities: vec![id],
+                version,
+                present: 0b101,
+                bad: 0,
+                data: Payload::zeros(8192),
+            },
         }),
         Message::Copied(Copied {
             extent: EXTENT,
@@ -133,11 +137,20 @@ fn samples() -> Vec<Message> {
             extent: EXTENT,
             attachment: 4,
             region,
-            refusal: None,
-            version,
-            present: 0b11,
-            identities: vec![id],
-            data: Payload::zeros(8192),
+            image: Some(RegionImage {
+                identities: vec![id],
+                version,
+                present: 0b11,
+                bad: 0b10,
+                data: Payload::zeros(8192),
+            }),
+        }),
+        Message::Check(Check { extent: EXTENT, epoch: Epoch(9), attachment: 4, region }),
+        Message::Checked(Checked {
+            extent: EXTENT,
+            attachment: 4,
+            region,
+            found: Some(Found { version, bad: 0b10, digest: 7 }),
         }),
         Message::Probe(Probe { number: 8, server: ServerId(2) }),
         Message::Probed(Probed { number: 8, server: ServerId(2), reached: true }),
@@ -167,7 +180,7 @@ fn messages_arrive_as_they_were_sent_however_the_stream_is_cut() {
             // Data comes in one piece, however many it was sent in.
             let mut message = message.clone();
             if let Message::Reply(Reply { outcome: ReplyOutcome::Done { data }, .. })
-            | Message::Copy(RegionCopy { data, .. }) = &mut message
+            | Message::Copy(RegionCopy { image: RegionImage { data, .. }, .. }) = &mut message
             {
                 *data = Payload::zeros(data.len());
             }

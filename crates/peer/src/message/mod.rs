@@ -11,8 +11,8 @@ mod replica;
 mod request;
 
 use crate::hello::Hello;
-use evenkeel_types::geometry::{BLOCK_BYTES, REGIONS_PER_EXTENT};
-use evenkeel_types::store_op::IDENTITIES_PER_EXTENT_MAX;
+use evenkeel_types::geometry::REGIONS_PER_EXTENT;
+use evenkeel_types::store_op::RegionImage;
 use evenkeel_types::{Bytes, Epoch, Payload, Regions};
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +21,8 @@ pub use lease::{Heartbeat, HeartbeatAck, OldestOpen, Voided};
 pub use order::{MoveOrder, REASON_BYTES_MAX};
 pub use probe::{Probe, Probed};
 pub use replica::{
-    Attach, AttachRefused, Attached, Compared, Copied, CopyOutcome, Current, Detach, Fetch, Fetched, Part,
-    Refusal, RegionCopy, ReplicaWrite, Reserve, Reserved, Written,
+    Attach, AttachRefused, Attached, Check, Checked, Compared, Copied, CopyOutcome, Current, Detach, Fetch,
+    Fetched, Found, Part, Refusal, RegionCopy, ReplicaWrite, Reserve, Reserved, Written,
 };
 pub use request::{PieceOp, Reply, ReplyOutcome, Request};
 
@@ -104,6 +104,10 @@ pub enum Message {
     Fetch(Fetch),
     /// See [`Fetched`].
     Fetched(Fetched),
+    /// See [`Check`].
+    Check(Check),
+    /// See [`Checked`].
+    Checked(Checked),
 }
 
 impl Message {
@@ -138,6 +142,8 @@ impl Message {
             Self::Probed(_) => 25,
             Self::Fetch(_) => 26,
             Self::Fetched(_) => 27,
+            Self::Check(_) => 28,
+            Self::Checked(_) => 29,
         }
     }
 
@@ -149,7 +155,7 @@ impl Message {
     /// The name of a kind of message, for logs and tables.
     #[must_use]
     pub const fn kind_name(kind: u16) -> &'static str {
-        const NAMES: [&str; 27] = [
+        const NAMES: [&str; 29] = [
             "hello",
             "refuse",
             "request",
@@ -177,6 +183,8 @@ impl Message {
             "probed",
             "fetch",
             "fetched",
+            "check",
+            "checked",
         ];
         if kind >= 1 && kind as usize <= NAMES.len() { NAMES[kind as usize - 1] } else { "unknown" }
     }
@@ -207,6 +215,7 @@ impl Message {
             Self::Copy(copy) => copy.epoch,
             Self::Reserve(reserve) => reserve.epoch,
             Self::Fetch(fetch) => fetch.epoch,
+            Self::Check(check) => check.epoch,
             _ => Epoch::ZERO,
         }
     }
@@ -231,8 +240,8 @@ impl Message {
                 visit(data);
             }
             Self::Reply(Reply { outcome: ReplyOutcome::Done { data }, .. })
-            | Self::Copy(RegionCopy { data, .. })
-            | Self::Fetched(Fetched { data, .. }) => {
+            | Self::Copy(RegionCopy { image: RegionImage { data, .. }, .. })
+            | Self::Fetched(Fetched { image: Some(RegionImage { data, .. }), .. }) => {
                 data.pieces().for_each(visit);
             }
             _ => {}
@@ -265,15 +274,9 @@ impl Message {
                 write.data = payload;
                 write.is_valid()
             }
-            Self::Copy(copy) => {
-                copy.data = Payload::from(payload);
-                copy.identities.len() <= IDENTITIES_PER_EXTENT_MAX
-                    && copy.data.len() == copy.present.count_ones() as usize * BLOCK_BYTES as usize
-            }
-            Self::Fetched(fetched) => {
-                fetched.data = Payload::from(payload);
-                fetched.identities.len() <= IDENTITIES_PER_EXTENT_MAX
-                    && fetched.data.len() == fetched.present.count_ones() as usize * BLOCK_BYTES as usize
+            Self::Copy(RegionCopy { image, .. }) | Self::Fetched(Fetched { image: Some(image), .. }) => {
+                image.data = Payload::from(payload);
+                image.is_valid()
             }
             Self::Load { report } => {
                 *report = payload;

@@ -4,9 +4,8 @@
 //! uses twice in one life. A message of another attachment than the last one accepted is refused, however late it
 //! comes.
 
-use evenkeel_types::{
-    BlockRange, Bytes, Epoch, ExtentId, Payload, Region, Regions, ServerId, Version, WriteId,
-};
+use evenkeel_types::store_op::RegionImage;
+use evenkeel_types::{BlockRange, Bytes, Epoch, ExtentId, Region, Regions, ServerId, Version, WriteId};
 use serde::{Deserialize, Serialize};
 
 /// An owner tells a server that it owns the extent in this epoch, and asks for its part.
@@ -135,16 +134,8 @@ pub struct RegionCopy {
     pub region: Region,
     /// The version that the receiver's copy has now.
     pub replaces: Version,
-    /// The version that comes.
-    pub version: Version,
-    /// Bit n is set if block n of the region is present.
-    pub present: u16,
-    /// The writes that gateways may still retry and that this content has: exactly those are remembered for the region
-    /// from then on.
-    pub identities: Vec<WriteId>,
-    /// The present blocks, packed; the frame's payload.
-    #[serde(skip)]
-    pub data: Payload,
+    /// What comes. Exactly its identities are remembered for the region from then on.
+    pub image: RegionImage,
 }
 
 /// The answer to a [`RegionCopy`].
@@ -235,17 +226,45 @@ pub struct Fetched {
     pub attachment: u64,
     /// Which region.
     pub region: Region,
-    /// None if it could be read there.
-    pub refusal: Option<Refusal>,
-    /// Its version there.
+    /// What is there; none if the copy is not attached any more, or its store has stopped.
+    pub image: Option<RegionImage>,
+}
+
+/// The owner asks what a copy has in a region, to compare it with its own: for the scrub.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Check {
+    /// Which extent.
+    pub extent: ExtentId,
+    /// The owner's epoch.
+    pub epoch: Epoch,
+    /// The attach that made the receiver a copy.
+    pub attachment: u64,
+    /// Which region.
+    pub region: Region,
+}
+
+/// The answer to a [`Check`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Checked {
+    /// Which extent.
+    pub extent: ExtentId,
+    /// The attach.
+    pub attachment: u64,
+    /// Which region.
+    pub region: Region,
+    /// What is there; none if the copy is not attached any more, or its store has stopped.
+    pub found: Option<Found>,
+}
+
+/// What a copy has in a region.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Found {
+    /// Its version.
     pub version: Version,
-    /// Bit n is set if block n of the region is present.
-    pub present: u16,
-    /// The writes that gateways may still retry and that this content has.
-    pub identities: Vec<WriteId>,
-    /// The present blocks, packed; the frame's payload.
-    #[serde(skip)]
-    pub data: Payload,
+    /// Bit n is set if block n cannot be read.
+    pub bad: u16,
+    /// CRC-32C over what is present and its content; meaningless with bad blocks.
+    pub digest: u32,
 }
 
 /// The promise of an owner to a syncing copy: all regions of these extents are current there, and from now on each write

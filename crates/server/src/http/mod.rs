@@ -9,6 +9,7 @@ mod others;
 mod reply;
 mod routes;
 mod scope;
+mod scrub;
 mod servers;
 mod volumes;
 
@@ -63,6 +64,7 @@ pub(crate) fn router(group: Arc<Group>, guard: Option<Guard>) -> Router {
         .route("/v1/certificates", get(certificates::list))
         .route("/v1/certificates/revoke", post(certificates::revoke))
         .route("/v1/balancing", put(load::enable))
+        .route("/v1/scrub", get(scrub::show).put(scrub::start))
         // What processes ask each other: see `scope`.
         .route("/v1/here/health", get(servers::health))
         .route("/v1/here/servers", get(servers::list))
@@ -74,6 +76,7 @@ pub(crate) fn router(group: Arc<Group>, guard: Option<Guard>) -> Router {
         .route("/v1/here/inventory", get(routes::inventory))
         .route("/v1/here/moves", get(moves::of_here).post(moves::start))
         .route("/v1/here/balancing", put(load::enable))
+        .route("/v1/here/scrub", get(scrub::show).put(scrub::start))
         .fallback(reply::no_such_path)
         .method_not_allowed_fallback(reply::no_such_method)
         .with_state(group);

@@ -5,8 +5,8 @@ use super::portal::Portal;
 use crate::ask::{Ask, MoveAsk, Ordered, Progress, Status, next_extent};
 use crate::clock;
 use evenkeel_api::{
-    LoadTable, MovesTable, ResourceLoad, RouteRow, RouteTable, ServerCounters, ServerLoadRow, ServerRow,
-    ServerState,
+    LoadTable, MovesTable, ResourceLoad, RouteRow, RouteTable, ScrubRow, ServerCounters, ServerLoadRow,
+    ServerRow, ServerState, StartScrub,
 };
 use evenkeel_balance::{Resource, ServerLoad, Standing};
 use evenkeel_engine::{Event, MoveEvent, MoveOrder, MoveStage};
@@ -47,6 +47,7 @@ pub(super) fn answer(core: &Rc<Core>, portal: &Rc<Portal>, about: &About, ask: A
             core.with_balancer(|balancer| balancer.enable(enabled));
             let _ = answer.send(());
         }
+        Ask::Scrub(start, answer) => drop(answer.send(scrub(core, start))),
         Ask::Moves(answer) => drop(answer.send(moves(core))),
         Ask::Progress(answer) => drop(answer.send(progress(core))),
         Ask::Stop(answer) => {
@@ -231,6 +232,26 @@ async fn inventory(core: &Rc<Core>, from: ExtentId, max: usize) -> Result<Vec<In
 
 /// Records read from the store at a time.
 const INVENTORY_PAGE: usize = 512;
+
+fn scrub(core: &Core, start: Option<StartScrub>) -> ScrubRow {
+    if let Some(start) = start {
+        core.event(Event::StartScrub { rate: start.rate });
+    }
+    core.with_engine(|engine| {
+        let counters = engine.counters();
+        ScrubRow {
+            server: core.name().to_owned(),
+            rate: engine.scrub_rate(),
+            running: engine.is_scrubbing(),
+            passes: counters.scrub_passes,
+            regions: counters.scrubbed,
+            mended: counters.mended,
+            copies_mended: counters.copies_mended,
+            diverged: counters.diverged,
+            unreadable: counters.unreadable,
+        }
+    })
+}
 
 fn start_move(core: &Core, ask: &MoveAsk) -> Result<Ordered, String> {
     let found = core.with_view(|view| {

@@ -49,6 +49,7 @@ pub(crate) fn core_with(security: Option<Security>) -> (Rc<Core>, TempDir) {
         started_unix_ms: 1,
         started: now,
         rebuild_after: evenkeel_engine::config::REBUILD_AFTER,
+        scrub: evenkeel_engine::config::ScrubConfig::OFF,
     });
     let local = Local { group: GROUP.to_owned(), server: me, incarnation, program: "test".to_owned() };
     let capacity = CapacityConfig {

@@ -35,6 +35,7 @@ use crate::error::{ServeError, error};
 use crate::names::TargetNames;
 use crate::security::identity::Identity;
 use crate::security::tls::PeerTls;
+use evenkeel_engine::config::ScrubConfig;
 use evenkeel_engine::{Engine, EngineConfig, Event, MoveOrder};
 use evenkeel_meta::change::Actor;
 use evenkeel_meta::{Directory, Keyspace};
@@ -59,6 +60,8 @@ const RESTARTS_WITHIN: Duration = Duration::from_secs(600);
 /// How long a server tries to start anew, and how often.
 const REOPENED_WITHIN: Duration = Duration::from_secs(600);
 const REOPEN_EVERY: Duration = Duration::from_secs(1);
+/// How long a server runs before its scrub begins: others may be starting too.
+const SCRUB_FIRST_AFTER: Duration = Duration::from_secs(600);
 /// How often the store is asked whether it wants to tidy up.
 const TIDY_EVERY: Duration = Duration::from_millis(500);
 
@@ -214,6 +217,11 @@ async fn serve(launch: &mut Launch, opened: Opened) -> Result<End, ServeError> {
         started_unix_ms: clock::wall_ms(),
         started: now,
         rebuild_after: Duration::from_secs(launch.config.balance.rebuild_after_s),
+        scrub: ScrubConfig {
+            rate: launch.config.scrub.rate_bytes()?,
+            every: Duration::from_secs(3600 * u64::from(launch.config.scrub.every_h)),
+            first_after: SCRUB_FIRST_AFTER,
+        },
     });
     let local = Local {
         group: launch.config.group.clone(),

@@ -57,6 +57,27 @@ impl MoveLog {
             EngineEvent::Mended { extent, region, from } => {
                 tracing::warn!(server, "mended region {region} of {extent} from the copy at {from}");
             }
+            EngineEvent::CopyMended { extent, region, at, had_diverged } => {
+                let what = if *had_diverged { "had diverged" } else { "had bad blocks" };
+                tracing::warn!(
+                    server,
+                    "region {region} of {extent} {what} at {at}: mended from the copy here"
+                );
+            }
+            EngineEvent::Unreadable { extent, region, blocks } => {
+                let blocks: Vec<u16> = (0..16).filter(|block| blocks >> block & 1 == 1).collect();
+                tracing::error!(
+                    server,
+                    "blocks {blocks:?} of region {region} of {extent} can be read at no copy: an error for hosts until \
+                     they are written again"
+                );
+            }
+            EngineEvent::Scrubbed { regions, mended, unreadable } => {
+                tracing::info!(
+                    server,
+                    "scrub: read {regions} regions, {mended} mended, {unreadable} unreadable"
+                );
+            }
             EngineEvent::Freed { extent } => tracing::debug!(server, "freed its copy of {extent}"),
             EngineEvent::CopyMissing { extent } => {
                 tracing::error!(

@@ -14,6 +14,7 @@ use crate::disk::DiskBay;
 use crate::log::About;
 use crate::moves::Planner;
 use crate::world::{Happening, Life, Phase, World};
+use evenkeel_engine::config::ScrubConfig;
 use evenkeel_engine::{DirectoryEvent, Engine, EngineConfig, Event, Output};
 use evenkeel_meta::{Watch, change};
 use evenkeel_store::{OpenOptions, Store};
@@ -37,6 +38,9 @@ const READ_CACHE_BYTES: u64 = 64 << 10;
 /// Memory of a store for journaled blocks.
 const OVERLAY_BYTES: u64 = 512 << 10;
 const GROUP: &str = "sim";
+/// Everything is read and compared several times in a run.
+const SCRUB: ScrubConfig =
+    ScrubConfig { rate: 64 << 20, every: Duration::from_secs(5), first_after: Duration::from_secs(2) };
 
 /// A server and its disk, whether it runs or not.
 pub(crate) struct SimServer {
@@ -201,6 +205,7 @@ impl World<'_> {
             started_unix_ms: UNIX_MS_AT_START + now.0 / 1_000_000,
             started: local,
             rebuild_after: evenkeel_engine::config::REBUILD_AFTER,
+            scrub: SCRUB,
         };
         let mut engine = Engine::new(config);
         let watch = self.directory.watch(view.revision());

@@ -178,7 +178,10 @@ fn an_image_names_its_bad_blocks_and_they_stay_bad_where_it_is_put() {
     assert_eq!((image.version, image.present, image.bad), (version(2), u16::MAX, 1 << 4));
     let mut content = pattern(3, 16).to_vec();
     content[4 * 4096..5 * 4096].fill(0);
-    assert!(image.data.clone().into_bytes()[..] == content[..], "good blocks as they are, zeros for the bad one");
+    assert!(
+        image.data.clone().into_bytes()[..] == content[..],
+        "good blocks as they are, zeros for the bad one"
+    );
 
     let mut to = Harness::new(64 * MIB);
     to.accept(extent(0), 1, false).unwrap();

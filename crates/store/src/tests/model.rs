@@ -228,8 +228,13 @@ impl World {
         }
         let replaces = std::mem::replace(&mut state.versions[region.index()], version);
         state.has_data = true;
-        let image =
-            RegionImage { version, present, bad: 0, data: Payload::from(Bytes::from(data)), identities: Vec::new() };
+        let image = RegionImage {
+            version,
+            present,
+            bad: 0,
+            data: Payload::from(Bytes::from(data)),
+            identities: Vec::new(),
+        };
         let op = StoreOp::InstallRegion { extent: extent(index as u32), region, replaces, image };
         let ticket = self.submit(op);
         self.push(index, ticket, state);

@@ -224,8 +224,13 @@ fn a_region_travels_to_another_store_with_its_version() {
         assert_eq!(to.store.inventory()[0].versions_hash, from.store.inventory()[0].versions_hash);
         to = to.crash();
     }
-    let empty =
-        RegionImage { version: version(9), present: 0, bad: 0, data: Payload::default(), identities: Vec::new() };
+    let empty = RegionImage {
+        version: version(9),
+        present: 0,
+        bad: 0,
+        data: Payload::default(),
+        identities: Vec::new(),
+    };
     let op =
         StoreOp::InstallRegion { extent: extent(0), region: region(1), replaces: version(2), image: empty };
     to.outcome(op).unwrap();
