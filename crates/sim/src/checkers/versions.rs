@@ -100,7 +100,6 @@ mod tests {
             version: Version { epoch: Epoch(2), sequence },
             bad: 0,
             present: 1,
-            bad: 0,
             data: Payload::from(Bytes::from(vec![byte; 4096])),
         };
         let mut versions = Versions::default();
