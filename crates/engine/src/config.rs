@@ -66,7 +66,7 @@ pub const FORWARDED_BYTES_MAX: u64 = 32 << 20;
 pub const OPERATIONS_PER_EXTENT_MAX: usize = 1024;
 /// Extents with state in memory; idle ones beyond this are forgotten and looked up in the store on their next use.
 /// Each takes about 3 KiB.
-pub const ACTIVE_EXTENTS_MAX: usize = 4096;
+pub const ACTIVE_EXTENTS_MAX: usize = if cfg!(test) { 16 } else { 4096 };
 /// Moves away from this server at once.
 pub const MOVES_OUT_MAX: usize = 8;
 /// Copies that this server receives at once.

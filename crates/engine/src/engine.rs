@@ -155,7 +155,7 @@ impl Engine {
             self.extents.range(hand..).chain(self.extents.range(..hand)).take(EVICTION_SCAN_MAX)
         {
             last = Some(*id);
-            if extent.is_idle() {
+            if extent.is_idle(&self.core) {
                 found = last;
                 break;
             }

@@ -87,14 +87,16 @@ impl Extent {
         self.accepted.max(promised).max(self.copy.epoch()).max(self.reigns_from)
     }
 
-    /// Whether nothing would be lost if the state were forgotten.
-    pub(crate) fn is_idle(&self) -> bool {
+    /// Whether nothing would be lost if the state were forgotten. A copy that the view gives to this server stays where it
+    /// is; when the view does so no longer, the store is asked for it.
+    pub(crate) fn is_idle(&self, core: &Core) -> bool {
         let unused = matches!(self.copy, CopyPart::None) && self.promise.is_none() && self.pins == 0;
         let reign_is_idle = self.reign.as_ref().is_none_or(|reign| reign.is_idle());
-        let holds_unowned = self.may_hold && self.reign.is_none();
+        let is_named = || core.route(self.id).is_some_and(|route| route.names(core.me()));
+        let may_have_to_go = self.may_hold && self.reign.is_none() && !is_named();
         unused
             && reign_is_idle
-            && !holds_unowned
+            && !may_have_to_go
             && !self.releasing
             && !self.move_wanted
             && !self.resync_wanted

@@ -37,7 +37,7 @@ impl Engine {
             self.extent_mut(id);
         }
         self.wake_all();
-        self.sweep.begin(&mut self.core, None);
+        self.sweep.begin(&mut self.core);
         self.retry_parked();
     }
 
@@ -68,7 +68,7 @@ impl Engine {
         // that its copies are good. Owner and copy see it by the same revision.
         let routes = changes.extents.iter().filter_map(|id| self.core.route(*id));
         let named: BTreeSet<ServerId> = routes.flat_map(|route| route.replicas.to_vec()).collect();
-        if changes.all || !changes.members.is_empty() {
+        if changes.all || !changes.members.is_empty() || !changes.volumes.is_empty() {
             self.note_members();
             self.note_ownership(changes.revision);
             self.renew_resyncs(|_| true);
@@ -76,7 +76,7 @@ impl Engine {
             if named.contains(&me) {
                 self.note_ownership(changes.revision);
             }
-            self.renew_resyncs(|server| named.contains(&server));
+            self.extend_resyncs(&named, &changes.extents, changes.revision);
         }
         self.shorten_resyncs();
         for id in &changes.extents {
@@ -85,9 +85,14 @@ impl Engine {
                 self.extent_mut(*id);
             }
             self.core.wake(*id);
+            let is_known = self.extents.get(id).is_some_and(|extent| extent.may_hold);
+            if !is_known && route.is_some_and(|route| !route.names(me)) {
+                // Only the store knows whether a copy is here that has to go.
+                self.sweep.add_extent(&mut self.core, *id);
+            }
         }
-        for volume in &changes.tombstones {
-            self.sweep.begin(&mut self.core, Some(*volume));
+        for volume in changes.tombstones.iter().chain(&changes.volumes) {
+            self.sweep.add_volume(&mut self.core, *volume);
         }
         for server in &changes.members {
             if self.is_down(*server) {

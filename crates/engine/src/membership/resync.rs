@@ -31,6 +31,8 @@ pub(crate) struct Resync {
     open: BTreeSet<ExtentId>,
     regions: u64,
     differing: u64,
+    /// Everything has been compared once.
+    has_ended: bool,
 }
 
 /// The first extent behind one.
@@ -109,9 +111,46 @@ impl Engine {
                 open: owing.map(|(id, _)| *id).collect(),
                 regions: 0,
                 differing: 0,
+                has_ended: false,
             };
             self.membership.resyncs.insert(server, resync);
             self.continue_resync(server);
+        }
+    }
+
+    /// Routes have changed that name these servers. A comparison with one of them goes on: of what was compared before only
+    /// those extents are looked at again, and it speaks for the new revision.
+    pub(crate) fn extend_resyncs(
+        &mut self,
+        named: &BTreeSet<ServerId>,
+        extents: &BTreeSet<ExtentId>,
+        revision: Revision,
+    ) {
+        let me = self.core.me();
+        let affected: Vec<ServerId> =
+            self.membership.resyncs.keys().copied().filter(|server| named.contains(server)).collect();
+        for server in affected {
+            for id in extents {
+                if self.core.route(*id).is_some_and(|route| is_copy(&route, me, server)) {
+                    self.want_resync(server, *id);
+                }
+            }
+            if let Some(resync) = self.membership.resyncs.get_mut(&server) {
+                resync.revision = revision;
+                if resync.number == OWN_NUMBERS_FROM {
+                    resync.number = 0;
+                }
+            }
+            self.continue_resync(server);
+        }
+    }
+
+    /// An extent is to be attached at a syncing server, and its copy promised to be current.
+    fn want_resync(&mut self, server: ServerId, id: ExtentId) {
+        if let Some(resync) = self.membership.resyncs.get_mut(&server) {
+            resync.open.insert(id);
+            self.extent_mut(id).resync_wanted = true;
+            self.core.wake(id);
         }
     }
 
@@ -152,8 +191,11 @@ impl Engine {
             let compared = Compared { revision: resync.revision.0, regions, differing };
             // It stays, so that it is not begun again in this connection without need.
             resync.number = OWN_NUMBERS_FROM;
+            let is_first = !std::mem::replace(&mut resync.has_ended, true);
             self.core.send(server, Message::Compared(compared));
-            self.core.event(EngineEvent::Compared { server, regions, differing });
+            if is_first {
+                self.core.event(EngineEvent::Compared { server, regions, differing });
+            }
         }
     }
 
@@ -234,9 +276,7 @@ impl Engine {
             extent.reign.as_ref().is_some_and(|reign| reign.link(server).is_some()) && !extent.owes(server)
         });
         if !has_promised {
-            resync.open.insert(id);
-            self.extent_mut(id).resync_wanted = true;
-            self.core.wake(id);
+            self.want_resync(server, id);
         }
     }
 
