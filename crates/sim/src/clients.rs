@@ -2,22 +2,27 @@
 
 use crate::checkers::Violation;
 use crate::client::gateway::{Answer, OpenOp};
-use crate::client::workload::Wish;
+use crate::client::workload::{SimVolume, Wish};
 use crate::coverage::Row;
+use crate::hosts::Submission;
 use crate::log::About;
 use crate::world::{Happening, Life, Phase, World};
 use evenkeel_engine::{Event, RequestId};
 use evenkeel_types::geometry::{BLOCK_BYTES, EXTENT_BYTES, SECTOR_BYTES};
-use evenkeel_types::{BlockOutcome, ByteRange, ExtentId, ServerId};
+use evenkeel_types::{BlockOutcome, ByteRange, ExtentId, ServerId, Time};
 use std::time::Duration;
 
 /// How long after its host gave it up a request may still take effect: an owner sequences it only while the proof that
 /// its initiator lives is at most 2 s old, to which its time on the way adds, less than the 2 s of silence after which
 /// a connection lapses. With what the clocks are apart.
-const ZOMBIE_MAX: Duration = Duration::from_millis(4400);
+pub(crate) const ZOMBIE_MAX: Duration = Duration::from_millis(4400);
 /// How long a request may take at most: the engine's patience, with what the clocks are apart, the beat in which it looks,
 /// and a proof of life that comes late.
 const PATIENCE_MAX: Duration = Duration::from_millis(10_900);
+/// Of 1000 requests to a gateway that stands still, so many are sent all the same.
+const UNREAD_PER_MILLE: u64 = 200;
+/// Of so many pieces of a volume, one keeps its data where room is made.
+const KEPT_ONE_IN: usize = 50;
 /// A read of the last phase, in bytes.
 const VERIFY_BYTES: u64 = 256 << 10;
 /// Reads of the last phase that are open at once.
@@ -35,19 +40,36 @@ impl World<'_> {
         let (gateway, depth) = (self.clients[client].gateway, self.clients[client].depth);
         let busy = self.clients[client].open.len() >= depth;
         let server = &self.servers[&gateway];
-        let away = server.running.is_none() || server.asleep_until(self.now()).is_some();
-        if busy || away {
+        let (is_away, is_asleep) = (server.running.is_none(), server.asleep_until(self.now()).is_some());
+        // A host does not know at once that its gateway stands still.
+        if busy || is_away || is_asleep && !self.rng.chance(UNREAD_PER_MILLE) {
             return Ok(());
         }
         self.clients[client].is_alive = true;
         let volume = *self.rng.pick(&self.volumes);
         let focus: Vec<ExtentId> =
             self.motion.extents().filter(|extent| extent.volume == volume.id).collect();
-        let (wish, at) = self.workload.next(volume, &focus);
+        let (wish, at) = match self.clients[client].is_local_reader {
+            true => match self.owned_by_its_view(gateway, volume) {
+                own if own.is_empty() => return Ok(()),
+                own => (Wish::Read, self.workload.next_read(volume, *self.rng.pick(&own))),
+            },
+            false => self.workload.next(volume, &focus),
+        };
         self.ask(client, wish, volume.id, at)
     }
 
-    fn ask(
+    /// The extents of a volume that a server owns as far as it knows.
+    fn owned_by_its_view(&self, server: ServerId, volume: SimVolume) -> Vec<u32> {
+        let view = self.servers[&server].running.as_ref().and_then(|running| running.engine.view());
+        let is_own = |index: &u32| {
+            let route = view.and_then(|view| view.route(ExtentId { volume: volume.id, index: *index }));
+            route.is_some_and(|route| route.owner() == Some(server))
+        };
+        (0..volume.extents()).filter(is_own).collect()
+    }
+
+    pub(crate) fn ask(
         &mut self,
         client: usize,
         wish: Wish,
@@ -67,8 +89,7 @@ impl World<'_> {
             ),
         );
         self.clients[client].open.insert(id, op);
-        let proof_at = self.servers[&gateway].local(self.now());
-        self.tell(gateway, Event::Request { id, volume, op: request, proof_at, digest: false })
+        self.submit(gateway, Submission { id, volume, op: request })
     }
 
     /// A gateway has an answer; it is on its way.
@@ -137,7 +158,7 @@ impl World<'_> {
         let per_extent = u64::from(EXTENT_BYTES) / block;
         for number in first..end {
             let extent = ExtentId { volume: op.volume, index: (number / per_extent) as u32 };
-            if self.bad_blocks.contains(&(extent, (number % per_extent) as u16)) {
+            if self.damage.is_anywhere(extent, (number % per_extent) as u16) {
                 self.coverage.count(Row::BlockMended);
             }
         }
@@ -162,9 +183,20 @@ impl World<'_> {
                 let extent = (offset / u64::from(EXTENT_BYTES)) as u32;
                 let block = (offset % u64::from(EXTENT_BYTES) / u64::from(BLOCK_BYTES)) as u16;
                 let extent = ExtentId { volume: op.volume, index: extent };
-                if !self.bad_blocks.contains(&(extent, block)) {
+                if !self.damage.is_anywhere(extent, block) {
                     return wrong(format!(
                         "operation {} has a medium error at {offset}, where no store found damage",
+                        op.number
+                    ));
+                }
+                // With all servers there, a copy that can be read would have been.
+                let is_bad_at = |server: &ServerId| self.damage.is_at(*server, extent, block);
+                let replicas = self.routing.route(extent).map(|route| route.replicas);
+                if !matches!(self.phase, Phase::Faults | Phase::Healing { .. })
+                    && !replicas.is_some_and(|replicas| replicas.iter().all(is_bad_at))
+                {
+                    return wrong(format!(
+                        "operation {} has a medium error at {offset}, and not all copies are damaged there",
                         op.number
                     ));
                 }
@@ -172,7 +204,7 @@ impl World<'_> {
             Answer::NoSpace if op.wish == Wish::Read => {
                 return wrong(format!("read {} was refused for want of space", op.number));
             }
-            Answer::NoSpace if !self.scenario.is_full => {
+            Answer::NoSpace if !self.scenario.may_want_space() => {
                 return wrong(format!(
                     "operation {} was refused for want of space, and there is space",
                     op.number
@@ -202,15 +234,22 @@ impl World<'_> {
         let Some(client) = self.clients.iter().position(|client| client.open.contains_key(&id)) else {
             return;
         };
+        if !self.clients[client].is_alive {
+            return;
+        }
         self.coverage.count(Row::Proofs);
+        let asked_at = self.now();
         let delay = self.rng.any_size(50, 50_000);
-        self.clock.after(delay, Happening::Proof { life, client, id });
+        self.clock.after(delay, Happening::Proof { life, id, asked_at });
     }
 
-    pub(crate) fn proof(&mut self, life: Life, client: usize, id: RequestId) -> Result<(), Violation> {
-        let at = self.servers[&life.server].local(self.now());
-        let asked = self.servers[&life.server].life() == life && self.clients[client].open.contains_key(&id);
-        if asked { self.tell(life.server, Event::Proof { id, at }) } else { Ok(()) }
+    /// An initiator's answer is read: it lived when it was asked, however long the answer lay unread.
+    pub(crate) fn proof(&mut self, life: Life, id: RequestId, asked_at: Time) -> Result<(), Violation> {
+        if self.servers[&life.server].life() != life {
+            return Ok(());
+        }
+        let at = self.servers[&life.server].local(asked_at);
+        self.tell(life.server, Event::Proof { id, at })
     }
 
     /// A client vanishes: for it, everything open is lost; its gateway notices a little later.
@@ -251,6 +290,20 @@ impl World<'_> {
         Ok(())
     }
 
+    /// Where the disks were too small for what was written, hosts delete most of it: a server that was away must have
+    /// room for what it missed.
+    pub(crate) fn make_room(&mut self) -> Result<(), Violation> {
+        for volume in self.volumes.clone() {
+            for (n, offset) in (0..volume.bytes).step_by(VERIFY_BYTES as usize).enumerate() {
+                if n % KEPT_ONE_IN != 0 {
+                    let at = ByteRange::new(offset, VERIFY_BYTES.min(volume.bytes - offset) as u32);
+                    self.ask(n % self.clients.len(), Wish::Zero, volume.id, at)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Everything that was ever touched is to be read again, and its neighbourhood, which must be zeros.
     pub(crate) fn begin_verifying(&mut self) {
         self.note(About::Group, format_args!("everything is read again"));
@@ -277,7 +330,7 @@ impl World<'_> {
             open += 1;
         }
         if open == 0 {
-            self.registers.expire(evenkeel_types::Time(u64::MAX))?;
+            self.registers.expire(Time(u64::MAX))?;
             if let Some(sector) = self.registers.unsettled() {
                 let place = crate::client::sector::place_of(sector);
                 return Err(Violation::new(
@@ -298,7 +351,7 @@ impl World<'_> {
         let block = u64::from(BLOCK_BYTES);
         let is_bad = |offset: u64| {
             let extent = ExtentId { volume: id, index: (offset / u64::from(EXTENT_BYTES)) as u32 };
-            self.bad_blocks.contains(&(extent, (offset % u64::from(EXTENT_BYTES) / block) as u16))
+            self.damage.is_anywhere(extent, (offset % u64::from(EXTENT_BYTES) / block) as u16)
         };
         let offsets = (at.offset..at.end()).step_by(BLOCK_BYTES as usize);
         if !offsets.clone().any(is_bad) {

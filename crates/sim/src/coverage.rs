@@ -38,9 +38,41 @@ rows! {
     Isolated: "faults", "sources of moves cut off from target and news while the directory decided";
     LeaseForgotten: "faults", "of them with a target that started anew unnoticed";
     WatchGap: "faults", "watches begun anew with a list";
+    Compacted: "faults", "watches that fell behind what the directory keeps";
+    OneWay: "faults", "links cut in one direction";
+    CutOff: "faults", "servers cut off from everybody";
+    Blackout: "faults", "power failures of all servers at once";
+    PathGivenUp: "faults", "silent paths given up by their hosts";
+    PathRetried: "faults", "writes sent again through another gateway";
+    UnreadDropped: "faults", "requests never read by a gateway that stood still for long";
+    UnreadTaken: "faults", "requests read late by a gateway that stood still";
+    Cramped: "faults", "servers that alone had too little room";
+    ClocksApart: "faults", "pairs of servers whose clocks ran 1 % apart or more";
+    Drained: "faults", "servers to be emptied";
+    EpochByMember: "rules", "1: epochs raised by a member record alone";
+    TxnRefused: "rules", "2: transactions refused because a record had changed";
+    LastUp: "rules", "3: extents with no replica up, owned by the one that was last";
+    StayedUp: "rules", "4: starts that stayed up, in a new epoch";
+    MarkedDown: "rules", "5: servers marked down";
+    TakeoverPromised: "rules", "6: takeovers with the promise of all others";
+    TakeoverWaited: "rules", "6: takeovers after others' leases ran out";
+    MadeEqual: "rules", "6: regions made equal at copies in sync";
+    SameOwner: "rules", "7: new epochs with the same owner";
+    AttachStale: "rules", "8: attaches of too low an epoch refused";
+    StaleRefusals: "rules", "8: messages refused as stale";
+    AttachAwaitsUp: "rules", "9: attaches refused while it was open whether the server is up";
+    Rejoined: "rules", "10: servers that became up by their owners' promises";
+    WritesSyncing: "rules", "11: writes that a syncing copy had to have";
+    VersionsKept: "rules", "12: regions copied with the version of an earlier epoch";
+    OtherVersion: "rules", "13: writes and regions refused by a copy with another version";
+    SpaceAsked: "rules", "13: space reserved at a copy before a write";
+    AnswersOver: "rules", "14: answers for an attachment that was over";
+    WritesInSync: "rules", "15: writes that a copy in sync had to have";
+    ReadsWaitedForLease: "rules", "16: reads that waited for a lease";
+    SubBlock: "rules", "17: writes of parts of blocks";
+    Freed: "rules", "18: copies freed";
     FoundDown: "members", "servers that found themselves down";
-    MarkedDown: "members", "servers marked down";
-    Rejoined: "members", "servers that came back up";
+    MadeAnew: "members", "copies to be made anew elsewhere";
     Compared: "members", "comparisons with servers that were away";
     JournalTorn: "store", "journals with a torn tail";
     RecordsReplayed: "store", "journal records replayed";
@@ -49,6 +81,9 @@ rows! {
     NoSpace: "store", "requests refused for want of space";
     MediumError: "store", "damaged blocks answered with a medium error";
     BlockMended: "store", "damaged blocks written over";
+    Scrubbed: "store", "regions read and compared by the scrub";
+    MendedByScrub: "store", "regions that the scrub mended at another server";
+    MendedByCopy: "store", "regions mended from another copy";
     MovesDone: "moves", "moves carried out";
     MovesByBalance: "moves", "moves carried out that decide() asked for";
     MovesAborted: "moves", "moves given up";
@@ -69,15 +104,11 @@ rows! {
     WritesNotYetCopied: "moves", "writes to regions not yet copied";
     CompletedAfterCutOver: "moves", "requests pinned before the cut-over and completed after it";
     AnsweredMoved: "moves", "requests answered \"moved\"";
-    Freed: "moves", "copies freed";
     ProposeUnknown: "protocol", "Propose without an answer, resolved";
-    TakeoverPromised: "protocol", "takeovers with the old owner's promise";
-    TakeoverWaited: "protocol", "takeovers after the old owner's lease ran out";
-    ReadsWaitedForLease: "protocol", "reads that waited for a lease";
-    StaleRefusals: "protocol", "messages refused as stale";
     Duplicates: "protocol", "retries that found their write done or under way";
     Forwarded: "protocol", "pieces of requests forwarded";
     Retried: "protocol", "pieces of requests tried again";
+    ProofTooOld: "protocol", "writes refused because nobody had shown that their initiator lives";
     Proofs: "protocol", "initiators asked for a proof of life";
     Frames: "protocol", "messages sent through the frame encoder and decoder";
     Reads: "clients", "reads answered";
@@ -86,7 +117,6 @@ rows! {
     Exchanges: "clients", "compare-and-writes that succeeded";
     Miscompares: "clients", "compare-and-writes that miscompared";
     CrossExtent: "clients", "requests over more than one extent";
-    SubBlock: "clients", "writes of parts of blocks";
     Busy: "clients", "requests answered BUSY";
     Unknown: "clients", "writes answered \"outcome unknown\"";
     LostWithGateway: "clients", "writes whose gateway crashed";
@@ -135,6 +165,12 @@ impl Coverage {
     /// Names of the rows that stayed zero.
     pub fn missing(&self) -> impl Iterator<Item = &'static str> {
         ROWS.iter().filter(|(row, ..)| self.of(*row) == 0).map(|(.., name)| *name)
+    }
+
+    /// The same for the rows of one group.
+    pub fn missing_of(&self, group: &str) -> impl Iterator<Item = &'static str> {
+        let of_group = ROWS.iter().filter(move |(_, of, _)| *of == group);
+        of_group.filter(|(row, ..)| self.of(*row) == 0).map(|(.., name)| *name)
     }
 
     /// The table, as text.

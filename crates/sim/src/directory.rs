@@ -5,13 +5,11 @@ use crate::rng::Rng;
 use evenkeel_meta::records::{FORMAT_VERSION, FormatRecord, ParsedKey, RouteKey};
 use evenkeel_meta::{
     Batch, Directory, DirectoryError, KeyRange, Keyspace, MemoryDirectory, Operation, Revision, RouteEntry,
-    Txn, TxnOutcome, View, Watch, change,
+    Txn, TxnOutcome, View, Watch, WatchError, change,
 };
 use evenkeel_types::{ExtentId, Time};
 use std::time::Duration;
 
-/// Revisions whose changes are kept: more than a run makes, so that a watch never falls behind by itself.
-const HISTORY_REVISIONS: usize = 1 << 20;
 /// How long a server waits for an answer of the directory before it gives it up.
 const ANSWER_PATIENCE_MS: (u64, u64) = (300, 1500);
 
@@ -74,15 +72,12 @@ pub(crate) struct SimDirectory {
 }
 
 impl SimDirectory {
-    /// An empty directory with the first record of a group.
-    pub(crate) fn new(rng: Rng) -> Self {
+    /// An empty directory with the first record of a group, which keeps the changes of so many revisions: a watch that
+    /// is behind them has to begin anew.
+    pub(crate) fn new(rng: Rng, history: usize) -> Self {
         let keys = Keyspace::new("sim").expect("a sound name");
-        let directory = Self {
-            memory: MemoryDirectory::with_history(HISTORY_REVISIONS),
-            keys,
-            rng,
-            haze: Haze::default(),
-        };
+        let directory =
+            Self { memory: MemoryDirectory::with_history(history), keys, rng, haze: Haze::default() };
         let format =
             FormatRecord { version: FORMAT_VERSION, group: "sim".into(), group_id: 1, generation: 0 };
         directory.carry_out(&change::begin_group(&directory.view(), &format)).expect("nothing is in its way");
@@ -135,6 +130,14 @@ impl SimDirectory {
         TxnFate::Answered { at, answer, is_late }
     }
 
+    /// What becomes of a transaction of a server that does not reach the directory: no answer comes, and mostly the
+    /// directory never hears of it.
+    pub(crate) fn fate_in_the_dark(&mut self) -> TxnFate {
+        let answer = self.rng.millis(ANSWER_PATIENCE_MS.0, ANSWER_PATIENCE_MS.1);
+        let at = self.rng.chance(200).then(|| self.rng.any_size(100, 3_000_000));
+        TxnFate::Unknown { at, answer }
+    }
+
     /// How late the next piece of news is at one server, and whether that is unusual.
     pub(crate) fn news_delay(&mut self) -> (Duration, bool) {
         if self.rng.chance(self.haze.news_late) {
@@ -145,8 +148,11 @@ impl SimDirectory {
     }
 
     /// The next revision of a watch, if there is one.
-    pub(crate) fn next_batch(watch: &mut dyn Watch) -> Option<Batch> {
-        watch.next(Duration::ZERO).expect("the history is longer than a run")
+    ///
+    /// # Errors
+    /// The changes that come next are no longer kept.
+    pub(crate) fn next_batch(watch: &mut dyn Watch) -> Result<Option<Batch>, WatchError> {
+        watch.next(Duration::ZERO)
     }
 }
 

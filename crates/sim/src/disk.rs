@@ -2,9 +2,9 @@
 //! moment in between. A crash catches some of them half done.
 
 use crate::rng::Rng;
-use evenkeel_store::{Disk, DiskError, DiskIo, IoId, IoKind, OpenOptions, SimDisk, Store};
+use evenkeel_store::{Disk, DiskError, DiskIo, IoId, IoKind, IoPieces, OpenOptions, SimDisk, Store};
 use evenkeel_types::geometry::BLOCK_BYTES;
-use evenkeel_types::{AlignedBuf, Time};
+use evenkeel_types::{AlignedBuf, Bytes, Time};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -46,8 +46,8 @@ impl DiskBay {
         Self { disk, rng, under_way: BTreeMap::new(), slow_until: Time::ZERO, rotten: 0, read_at: Vec::new() }
     }
 
-    /// Begins a request; how long it takes.
-    pub(crate) fn issue(&mut self, now: Time, io: DiskIo) -> (IoId, Duration) {
+    /// Begins a request; how long it takes. One that a crash is to catch takes effect at its end, not before.
+    pub(crate) fn issue(&mut self, now: Time, io: DiskIo, is_caught: bool) -> (IoId, Duration) {
         let mut delay = match &io.kind {
             IoKind::Read { .. } => self.rng.micros(15, 150),
             IoKind::Write { .. } => self.rng.micros(20, 250),
@@ -65,7 +65,7 @@ impl DiskBay {
             }
             self.read_at.push(offset);
         }
-        let under_way = if self.rng.chance(500) {
+        let under_way = if self.rng.chance(500) && !is_caught {
             UnderWay::Effective(self.disk.carry_out(&io.kind))
         } else {
             UnderWay::Planned(io.kind)
@@ -107,6 +107,10 @@ impl DiskBay {
                 continue;
             }
             caught.torn += 1;
+            if self.rng.chance(500) {
+                self.cut_short(offset, &pieces);
+                continue;
+            }
             let mut at = offset;
             for piece in pieces {
                 self.disk.write_at(at, &piece).expect("the store writes within its disk");
@@ -115,6 +119,20 @@ impl DiskBay {
         }
         self.disk.crash();
         caught
+    }
+
+    /// The first blocks of a write are there for good, and the others not at all.
+    fn cut_short(&mut self, offset: u64, pieces: &[Bytes]) {
+        let blocks = pieces.iter().map(|piece| piece.len() as u64).sum::<u64>() / u64::from(BLOCK_BYTES);
+        let mut left = (self.rng.below(blocks) * u64::from(BLOCK_BYTES)) as usize;
+        let mut written = IoPieces::new();
+        for piece in pieces {
+            written.push(piece.slice(..left.min(piece.len())));
+            left -= left.min(piece.len());
+        }
+        written.retain(|piece| !piece.is_empty());
+        let kind = IoKind::Write { offset, pieces: written, durable: true };
+        self.disk.carry_out(&kind).expect("the store writes within its disk");
     }
 
     /// Opens the store with a disk that fails after some writes, as if the machine lost power meanwhile. Whether it did.

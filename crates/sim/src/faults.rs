@@ -7,14 +7,16 @@ use crate::moves::Side;
 use crate::net::pair_of;
 use crate::world::{Happening, Phase, World};
 use evenkeel_engine::MoveStage;
-use evenkeel_types::{ExtentId, ServerId};
-use std::time::Duration;
+use evenkeel_types::{ExtentId, ServerId, Time};
 
 /// Of 1000 stages that moves reach, so many are cut by a crash of the source or the target.
 const CUTS_PER_MILLE: u64 = 15;
 
 /// Of 1000 moves on which the directory decides, so many sources are isolated meanwhile.
 const ISOLATED_PER_MILLE: u64 = 40;
+
+/// After each so many seconds of virtual time, faults come once as seldom again.
+const THINS_OUT_S: u32 = 20;
 
 /// Something that goes wrong.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +39,16 @@ pub(crate) enum Fault {
     SlowDisk,
     /// A block rots.
     Rot,
+    /// One direction of a link is cut, or of all links of a server.
+    OneWay,
+    /// A server is cut off from everybody.
+    CutOff,
+    /// The power of all servers fails at once.
+    Blackout,
+    /// A server is to be emptied.
+    Drain,
+    /// It is not any more.
+    Undrain(ServerId),
 }
 
 impl World<'_> {
@@ -50,6 +62,10 @@ impl World<'_> {
             Fault::Vanish,
             Fault::SlowDisk,
             Fault::Rot,
+            Fault::OneWay,
+            Fault::CutOff,
+            Fault::Blackout,
+            Fault::Drain,
         ] {
             self.plan_next(fault);
         }
@@ -58,16 +74,20 @@ impl World<'_> {
     fn plan_next(&mut self, fault: Fault) {
         let scenario = &self.scenario;
         let every = match fault {
-            Fault::Crash => scenario.crash_every,
-            Fault::Disconnect => scenario.disconnect_every,
-            Fault::Pause | Fault::Vanish | Fault::Deafen => scenario.pause_every,
-            Fault::SlowDisk => scenario.slow_disk_every,
-            Fault::Rot => match scenario.rot_every {
-                Some(every) => every,
-                None => return,
-            },
-            Fault::CrashOf(_) | Fault::Mend(_) => return,
+            Fault::Crash => Some(scenario.crash_every),
+            Fault::Disconnect => Some(scenario.disconnect_every),
+            Fault::Pause | Fault::Vanish | Fault::Deafen => Some(scenario.pause_every),
+            Fault::SlowDisk => Some(scenario.slow_disk_every),
+            Fault::Rot => scenario.rot_every,
+            Fault::OneWay => scenario.one_way_every,
+            Fault::CutOff => scenario.cut_off_every,
+            Fault::Blackout => scenario.blackout_every,
+            Fault::Drain => scenario.drain_every,
+            Fault::CrashOf(_) | Fault::Mend(_) | Fault::Undrain(_) => None,
         };
+        let Some(every) = every else { return };
+        // Where hardly anything gets through, faults become fewer with time, or the seed would never reach its numbers.
+        let every = every * (1 + self.now().since(Time::ZERO).as_secs() as u32 / THINS_OUT_S);
         let micros = u64::try_from(every.as_micros()).expect("a short time");
         let delay = self.rng.micros(micros / 4, micros * 7 / 4);
         self.clock.after(delay, Happening::Fault(fault));
@@ -120,6 +140,17 @@ impl World<'_> {
                 self.rot(server);
                 Ok(())
             }
+            Fault::OneWay => {
+                self.cut_one_way(server);
+                Ok(())
+            }
+            Fault::CutOff => {
+                self.cut_off(server);
+                Ok(())
+            }
+            Fault::Blackout => self.blackout(),
+            Fault::Drain => self.drain(server),
+            Fault::Undrain(server) => self.set_draining(server, false),
             Fault::Mend(_) => Ok(()),
         }
     }
@@ -149,6 +180,14 @@ impl World<'_> {
         self.clock.after(delay, Happening::Start { server });
     }
 
+    /// The power of all fails in one moment.
+    fn blackout(&mut self) -> Result<(), Violation> {
+        self.coverage.count(Row::Blackout);
+        self.note(About::Group, format_args!("the power fails"));
+        let ids: Vec<ServerId> = self.servers.keys().copied().collect();
+        ids.into_iter().try_for_each(|server| self.crash(server))
+    }
+
     fn deafen(&mut self, server: ServerId) {
         let until = self.now() + self.rng.millis(500, 9000);
         self.server(server).deaf_until = until;
@@ -173,28 +212,6 @@ impl World<'_> {
         let start = crash + self.rng.millis(10, 400);
         self.clock.after(crash, Happening::Fault(Fault::CrashOf(target)));
         self.clock.after(start, Happening::Start { server: target });
-    }
-
-    /// A server stands still, as if its process were stopped. Its hosts give their sessions up.
-    fn pause(&mut self, server: ServerId) -> Result<(), Violation> {
-        if self.servers[&server].running.is_none() {
-            return Ok(());
-        }
-        let span = self.rng.any_size(100_000, 6_000_000);
-        let until = self.now() + span;
-        self.note(About::Group, format_args!("{server} stands still until {until}"));
-        self.server(server).sleep_until(until);
-        if span < Duration::from_secs(2) {
-            return Ok(());
-        }
-        self.coverage.count(Row::Pause);
-        for client in 0..self.clients.len() {
-            if self.clients[client].gateway == server {
-                // The cancellations reach the gateway when it goes on.
-                self.client_vanishes(client, Duration::ZERO)?;
-            }
-        }
-        Ok(())
     }
 
     /// Damages a block that was read lately, so that it is likely to be read again.
@@ -224,7 +241,11 @@ impl World<'_> {
             return;
         }
         // The last stages are over in a moment.
-        let weight = if matches!(stage, MoveStage::Copying) { 1 } else { 3 };
+        let weight = match stage {
+            MoveStage::Copying => 1,
+            MoveStage::HandingOver => 12,
+            _ => 3,
+        };
         if self.rng.chance(CUTS_PER_MILLE * weight) {
             let side = if self.rng.chance(500) { Side::Source } else { Side::Target };
             let server = if side == Side::Source { source } else { target };

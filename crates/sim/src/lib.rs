@@ -9,8 +9,9 @@
 //! * [`rng`], `clock`, `log`: chance, time, and the record of a run.
 //! * `scenario`, `faults`: what a seed draws, and what goes wrong.
 //! * `net`, `links`, `disk`, `directory`: the world around a server; `server` is the glue that the daemon has too.
-//! * `client`, `clients`, `moves`: what is asked of the group.
-//! * [`checkers`]: the judges. [`coverage`]: what the runs came across.
+//! * `client`, `clients`, `hosts`, `moves`, `upkeep`: what is asked of the group.
+//! * `partition`: cuts of the network. `damage`: blocks that cannot be read.
+//! * [`checkers`]: the judges. [`coverage`], `rules`: what the runs came across.
 
 pub mod checkers;
 mod cli;
@@ -18,17 +19,22 @@ mod client;
 mod clients;
 mod clock;
 pub mod coverage;
+mod damage;
 mod directory;
 mod disk;
 mod faults;
+mod hosts;
 mod links;
 mod log;
 mod moves;
 mod net;
+mod partition;
 pub mod rng;
+mod rules;
 mod run;
 mod scenario;
 mod server;
+mod upkeep;
 mod world;
 
 pub use cli::command;

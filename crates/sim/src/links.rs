@@ -27,6 +27,7 @@ impl World<'_> {
             }
             _ => {}
         }
+        self.rules_sent(from, to, &message);
         let now = self.now();
         let fate = self.net.send(now, from, to);
         let about = extent_of(&message).map_or(About::Routine, About::Extent);
@@ -93,6 +94,7 @@ impl World<'_> {
         }
         let about = extent_of(&message).map_or(About::Routine, About::Extent);
         self.note(about, format_args!("{to} gets {} from {from}", Brief(&message)));
+        self.rules_got(from, to, &message);
         if let Message::Copied(copied) = &message {
             self.versions.answered(to, copied);
         }
@@ -107,8 +109,8 @@ impl World<'_> {
         if !both_run {
             return;
         }
-        if let Some(wire) = self.net.dial(pair) {
-            let now = self.now();
+        let now = self.now();
+        if let Some(wire) = self.net.dial(now, pair) {
             for server in [pair.0, pair.1] {
                 let at = now + self.rng.micros(50, 2000);
                 self.net.hold_until(wire, server, at);

@@ -122,12 +122,14 @@ impl World<'_> {
             return Ok(());
         }
         let now = self.now();
+        let used = self.used();
         let server = self.server(id);
         let local = server.local(now);
         let Some(running) = &mut server.running else { return Ok(()) };
         let stats = running.store.stats();
         let unit = u64::from(evenkeel_types::geometry::REGION_BYTES);
         running.planner.monitor.set_space(stats.units_used * unit, stats.units * unit);
+        running.engine.set_used(used);
         let report = running.planner.monitor.tick(local);
         let bytes = postcard::to_allocvec(&report).expect("reports hold nothing that postcard cannot encode");
         running.engine.send_load(&Bytes::from(bytes));
@@ -207,7 +209,9 @@ impl World<'_> {
         let moving: Vec<ExtentId> = self.motion.extents().collect();
         if !moving.is_empty() && self.rng.chance(150) {
             let extent = *self.rng.pick(&moving);
-            let Some(owner) = self.routing.route(extent).and_then(|route| route.owner()) else {
+            let owner = self.routing.route(extent).and_then(|route| route.owner());
+            let Some(owner) = owner.filter(|owner| self.servers[owner].asleep_until(self.now()).is_none())
+            else {
                 return Ok(());
             };
             let event = if self.rng.chance(400) {
@@ -233,7 +237,9 @@ impl World<'_> {
         // Often the copy of another replica, be it there or not: then a lost copy is rebuilt.
         let replaces = self.rng.chance(600).then(|| *self.rng.pick(&replicas));
         let by = if self.rng.chance(50) { Some(*self.rng.pick(&ids)) } else { owner };
-        let Some(by) = by else { return Ok(()) };
+        let Some(by) = by.filter(|by| self.servers[by].asleep_until(self.now()).is_none()) else {
+            return Ok(());
+        };
         self.motion.asked_at_random += 1;
         let (rate, first) = (self.draw_rate(), self.draw_regions());
         let reason = serde_json::Value::String("random".into());
@@ -292,7 +298,6 @@ impl World<'_> {
                 self.end_in_histories(extent, MoveOutcome::Failed);
             }
             EngineEvent::MarkedDown { server, silence } => {
-                self.coverage.count(Row::MarkedDown);
                 self.note(About::Routine, format_args!("{id} marks {server} down, silent for {silence:?}"));
             }
             EngineEvent::FoundDown => {
@@ -301,9 +306,11 @@ impl World<'_> {
             }
             EngineEvent::Rejoined => {
                 self.coverage.count(Row::Rejoined);
+                self.rules.rejoined(id);
                 self.note(About::Routine, format_args!("{id} is up again"));
             }
             EngineEvent::Mended { extent, region, from } => {
+                self.coverage.count(Row::MendedByCopy);
                 let what = format_args!("{id} mended region {region} of {extent} from {from}");
                 self.note(About::Extent(extent), what);
             }
@@ -314,6 +321,7 @@ impl World<'_> {
                 self.note(About::Routine, what);
             }
             EngineEvent::CopyMended { extent, region, at, had_diverged: false } => {
+                self.coverage.count(Row::MendedByScrub);
                 let what = format_args!("{id} mended region {region} of {extent} at {at}");
                 self.note(About::Extent(extent), what);
             }
@@ -328,6 +336,7 @@ impl World<'_> {
                 self.note(About::Extent(extent), what);
             }
             EngineEvent::Scrubbed { regions, mended, unreadable } => {
+                self.coverage.add(Row::Scrubbed, regions);
                 let what =
                     format_args!("{id} read {regions} regions, {mended} mended, {unreadable} unreadable");
                 self.note(About::Routine, what);

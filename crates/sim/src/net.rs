@@ -35,6 +35,8 @@ struct Link {
     up: [bool; 2],
     /// When the last message arrives at the first and the second.
     last: [Time; 2],
+    /// Until when nothing gets to the first and to the second: it waits, as what TCP has not delivered does.
+    stalled: [Time; 2],
     is_cut: bool,
 }
 
@@ -90,7 +92,7 @@ impl Net {
         if !link.up[1 - side] || !link.passes[side] {
             return Fate::Lost;
         }
-        let at = (now + delay).max(link.last[side] + Duration::from_nanos(1));
+        let at = (now + delay).max(link.last[side] + Duration::from_nanos(1)).max(link.stalled[side]);
         link.last[side] = at;
         Fate::Arrives(Wire { pair, number: link.number }, at)
     }
@@ -140,10 +142,11 @@ impl Net {
         link.up[usize::from(server == pair.1)].then_some(Wire { pair, number: link.number })
     }
 
-    /// The first of the pair makes a new connection, unless it takes the old one for standing or the link is cut.
-    pub(crate) fn dial(&mut self, pair: (ServerId, ServerId)) -> Option<Wire> {
+    /// The first of the pair makes a new connection, unless it takes the old one for standing or the link is cut, be it
+    /// in one direction only.
+    pub(crate) fn dial(&mut self, now: Time, pair: (ServerId, ServerId)) -> Option<Wire> {
         let link = self.link(pair.0, pair.1);
-        if link.up[0] || link.is_cut {
+        if link.up[0] || link.is_cut || link.stalled.iter().any(|until| *until > now) {
             return None;
         }
         link.number += 1;
@@ -180,8 +183,18 @@ impl Net {
         self.link(pair.0, pair.1).is_cut = is_cut;
     }
 
+    /// Nothing more gets from one server to another until then; the other direction is not touched.
+    pub(crate) fn stall(&mut self, from: ServerId, to: ServerId, until: Time) {
+        let link = self.link(from, to);
+        let side = usize::from(to > from);
+        link.stalled[side] = link.stalled[side].max(until);
+    }
+
     pub(crate) fn mend_all(&mut self) {
-        self.links.values_mut().for_each(|link| link.is_cut = false);
+        for link in self.links.values_mut() {
+            link.is_cut = false;
+            link.stalled = [Time::ZERO; 2];
+        }
     }
 }
 
@@ -194,7 +207,7 @@ mod tests {
 
     fn connected() -> (Net, Wire) {
         let mut net = Net::new(&[A, B], Rng::new(1));
-        let wire = net.dial((A, B)).unwrap();
+        let wire = net.dial(Time(5), (A, B)).unwrap();
         assert!(net.answer(Time(5), wire, A) && net.answer(Time(5), wire, B));
         (net, wire)
     }
@@ -218,7 +231,7 @@ mod tests {
         assert_eq!(net.break_off(A, B, None), Some(old));
         assert!(!net.arrives(old, B));
         assert!(net.hang_up(old, A));
-        let new = net.dial((A, B)).unwrap();
+        let new = net.dial(Time(10), (A, B)).unwrap();
         assert!(net.answer(Time(10), new, B));
         assert!(!net.arrives(old, B) && net.arrives(new, B));
     }
@@ -228,8 +241,22 @@ mod tests {
         let (mut net, old) = connected();
         net.break_off(A, B, None);
         assert_eq!(net.send(Time(9), A, B), Fate::Lost);
-        assert_eq!(net.dial((A, B)), None);
+        assert_eq!(net.dial(Time(9), (A, B)), None);
         assert!(net.hang_up(old, A) && !net.hang_up(old, A));
-        assert!(net.dial((A, B)).is_some());
+        assert!(net.dial(Time(9), (A, B)).is_some());
+    }
+
+    #[test]
+    fn one_direction_stalls_and_the_other_does_not() {
+        let (mut net, old) = connected();
+        net.stall(A, B, Time(1_000_000_000));
+        let arrives =
+            |fate| if let Fate::Arrives(_, at) = fate { at } else { panic!("the connection stands") };
+        assert!(arrives(net.send(Time(9), A, B)) >= Time(1_000_000_000));
+        assert!(arrives(net.send(Time(9), B, A)) < Time(1_000_000));
+        // Who gives the connection up gets no other one meanwhile.
+        assert!(net.hang_up(old, A));
+        assert_eq!(net.dial(Time(10), (A, B)), None);
+        assert!(net.dial(Time(1_000_000_000), (A, B)).is_some());
     }
 }

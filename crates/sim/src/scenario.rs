@@ -3,6 +3,7 @@
 use crate::directory::Haze;
 use crate::net::Weather;
 use crate::rng::Rng;
+use evenkeel_engine::config::REBUILD_AFTER;
 use evenkeel_types::geometry::EXTENT_BYTES;
 use std::time::Duration;
 
@@ -17,12 +18,17 @@ pub(crate) struct VolumePlan {
 pub(crate) const OPERATIONS_MIN: u64 = 2000;
 /// Moves carried out at least, if there is a server to which anything can move.
 pub(crate) const MOVES_MIN: u64 = 20;
+/// The same where the disks are full: most moves find no room.
+const MOVES_MIN_FULL: u64 = 3;
 /// Crashes at least.
 pub(crate) const CRASHES_MIN: u64 = 5;
 /// Virtual time after which the faults end in any case: a seed that has not reached its numbers by then has failed.
 pub(crate) const FAULTS_MAX: Duration = Duration::from_secs(400);
 /// Virtual time that healing may take: requests are retried for 10 s, an unreachable target is waited for 10 s.
 pub(crate) const HEAL_MAX: Duration = Duration::from_secs(60);
+
+/// The disk of a server that alone has too little room.
+const CRAMPED_BYTES: u64 = 16 << 20;
 
 /// The drawn parameters of a seed.
 #[derive(Clone, Debug)]
@@ -32,6 +38,8 @@ pub(crate) struct Scenario {
     pub(crate) disk_bytes: u64,
     /// The disks are too small for what the clients write.
     pub(crate) is_full: bool,
+    /// The number of a server whose disk alone is too small.
+    pub(crate) cramped: Option<u32>,
     pub(crate) journal_bytes: u64,
     pub(crate) clients_per_server: u64,
     /// Mean time between a client's operations.
@@ -45,12 +53,30 @@ pub(crate) struct Scenario {
     pub(crate) slow_disk_every: Duration,
     pub(crate) rot_every: Option<Duration>,
     pub(crate) random_move_every: Duration,
+    pub(crate) one_way_every: Option<Duration>,
+    pub(crate) cut_off_every: Option<Duration>,
+    pub(crate) blackout_every: Option<Duration>,
+    pub(crate) drain_every: Option<Duration>,
+    /// How long a server may be away before its copies are made anew elsewhere.
+    pub(crate) rebuild_after: Duration,
+    /// Revisions of the directory whose changes are kept.
+    pub(crate) history: usize,
     pub(crate) operations: u64,
     pub(crate) moves: u64,
     pub(crate) crashes: u64,
 }
 
 impl Scenario {
+    /// The size of a server's disk.
+    pub(crate) fn disk_of(&self, number: u32) -> u64 {
+        if self.cramped == Some(number) { self.disk_bytes.min(CRAMPED_BYTES) } else { self.disk_bytes }
+    }
+
+    /// Whether a request may be refused for want of space.
+    pub(crate) const fn may_want_space(&self) -> bool {
+        self.is_full || self.cramped.is_some()
+    }
+
     pub(crate) fn draw(rng: &mut Rng) -> Self {
         let servers = *rng.pick(&[2, 3, 3, 3, 3, 3, 4, 5]);
         let volumes = match rng.below(3) {
@@ -73,6 +99,7 @@ impl Scenario {
                 (false, true) => *rng.pick(&[192u64, 256]) << 20,
             },
             is_full,
+            cramped: rng.chance(150).then(|| rng.between(1, u64::from(servers)) as u32),
             journal_bytes: *rng.pick(&[1u64, 1, 2, 4]) << 20,
             clients_per_server: rng.between(1, 2),
             think: rng.millis(10, 40),
@@ -91,10 +118,20 @@ impl Scenario {
             disconnect_every: rng.millis(1000, 6000),
             pause_every: rng.millis(4000, 20_000),
             slow_disk_every: rng.millis(5000, 20_000),
-            rot_every: (rng.chance(350) && !has_copies).then(|| rng.millis(2000, 10_000)),
+            rot_every: rng.chance(350).then(|| rng.millis(2000, 10_000)),
             random_move_every: rng.millis(300, 1200),
+            one_way_every: rng.chance(350).then(|| rng.millis(5000, 20_000)),
+            cut_off_every: rng.chance(350).then(|| rng.millis(5000, 20_000)),
+            blackout_every: rng.chance(250).then(|| rng.millis(8000, 30_000)),
+            drain_every: rng.chance(300).then(|| rng.millis(5000, 20_000)),
+            rebuild_after: if rng.chance(500) { rng.millis(2000, 6000) } else { REBUILD_AFTER },
+            history: *rng.pick(&[4, 16, 1 << 20]),
             operations: OPERATIONS_MIN + rng.below(600),
-            moves: if can_move { MOVES_MIN + rng.below(8) } else { 0 },
+            moves: match (can_move, is_full) {
+                (false, _) => 0,
+                (true, false) => MOVES_MIN + rng.below(8),
+                (true, true) => MOVES_MIN_FULL + rng.below(4),
+            },
             crashes: CRASHES_MIN + rng.below(4),
         }
     }

@@ -15,12 +15,15 @@ use crate::client::gateway::Client;
 use crate::client::workload::{SimVolume, Workload};
 use crate::clock::Clock;
 use crate::coverage::{Coverage, Row};
+use crate::damage::Damage;
 use crate::directory::SimDirectory;
 use crate::faults::Fault;
+use crate::hosts::Submission;
 use crate::log::{About, Log};
 use crate::moves::Motion;
 use crate::net::{Net, Weather, Wire};
 use crate::rng::Rng;
+use crate::rules::Rules;
 use crate::scenario::{FAULTS_MAX, HEAL_MAX, Scenario};
 use crate::server::SimServer;
 use evenkeel_engine::{RequestId, TxnTicket};
@@ -28,7 +31,7 @@ use evenkeel_meta::{DirectoryError, Txn, TxnOutcome, Watch};
 use evenkeel_peer::{Decoder, Message};
 use evenkeel_store::IoId;
 use evenkeel_types::{BlockOutcome, ExtentId, ServerId, Time};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How often the phase is looked at.
@@ -58,7 +61,10 @@ pub(crate) enum Happening {
     Serve { life: Life },
     ClientNext { client: usize },
     Answered { life: Life, client: usize, id: RequestId, outcome: BlockOutcome },
-    Proof { life: Life, client: usize, id: RequestId },
+    Submitted { life: Life, submission: Submission },
+    Woke { life: Life },
+    PathSilent { life: Life, client: usize, since: Time },
+    Proof { life: Life, id: RequestId, asked_at: Time },
     Cancel { life: Life, client: usize, id: RequestId },
     MonitorTick { life: Life },
     Plan,
@@ -111,9 +117,11 @@ pub(crate) struct World<'a> {
     pub(crate) registers: Registers,
     pub(crate) routing: Routing,
     pub(crate) versions: Versions,
-    /// Blocks that a store reported as damaged.
-    pub(crate) bad_blocks: BTreeSet<(ExtentId, u16)>,
+    pub(crate) damage: Damage,
     pub(crate) motion: Motion,
+    pub(crate) rules: Rules,
+    /// Hosts are to delete most of what they have, once all gateways run.
+    room_wanted: bool,
 }
 
 impl<'a> World<'a> {
@@ -121,7 +129,7 @@ impl<'a> World<'a> {
     pub(crate) fn new(seed: u64, log: &'a mut Log, coverage: &'a mut Coverage) -> Result<Self, Violation> {
         let rng = Rng::new(seed);
         let scenario = Scenario::draw(&mut rng.split("scenario", 0));
-        let mut directory = SimDirectory::new(rng.split("directory", 0));
+        let mut directory = SimDirectory::new(rng.split("directory", 0), scenario.history);
         let (servers, volumes) = crate::server::found(&scenario, &mut directory, &rng);
         let ids: Vec<ServerId> = servers.keys().copied().collect();
         let net = Net::new(&ids, rng.split("net", 0));
@@ -137,8 +145,10 @@ impl<'a> World<'a> {
             routing: Routing::new(truth)?,
             registers: Registers::default(),
             versions: Versions::default(),
-            bad_blocks: BTreeSet::new(),
+            damage: Damage::default(),
             motion: Motion::default(),
+            rules: Rules::default(),
+            room_wanted: false,
             decoder: Decoder::new(None),
             next_request: 0,
             next_op: 0,
@@ -161,6 +171,8 @@ impl<'a> World<'a> {
         let scenario = format!("{:?}", self.scenario);
         self.note(About::Group, format_args!("seed {seed} {scenario}"));
         self.net.weather = self.scenario.weather;
+        self.coverage.add(Row::Cramped, self.scenario.cramped.is_some().into());
+        self.coverage.add(Row::ClocksApart, self.clocks_apart());
         let ids: Vec<ServerId> = self.servers.keys().copied().collect();
         for server in ids {
             let delay = self.rng.millis(0, 20);
@@ -225,7 +237,10 @@ impl<'a> World<'a> {
             Happening::Serve { life } => self.serve(life),
             Happening::ClientNext { client } => self.client_next(client),
             Happening::Answered { life, client, id, outcome } => self.answered(life, client, id, outcome),
-            Happening::Proof { life, client, id } => self.proof(life, client, id),
+            Happening::Submitted { life, submission } => self.submitted(life, submission),
+            Happening::Woke { life } => self.woke(life),
+            Happening::PathSilent { life, client, since } => self.path_silent(life, client, since),
+            Happening::Proof { life, id, asked_at } => self.proof(life, id, asked_at),
             Happening::Cancel { life, client, id } => self.cancel(life, client, id),
             Happening::MonitorTick { life } => self.monitor_tick(life),
             Happening::Plan => self.plan_moves(),
@@ -252,7 +267,7 @@ impl<'a> World<'a> {
                     && tally.moves >= scenario.moves
                     && tally.crashes >= scenario.crashes
                 {
-                    self.heal();
+                    return self.heal();
                 } else if now.since(Time::ZERO) > FAULTS_MAX {
                     let what = format!("after {now} s there were only {tally:?}");
                     return Err(Violation::new("liveness", None, what));
@@ -274,7 +289,7 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    fn heal(&mut self) {
+    fn heal(&mut self) -> Result<(), Violation> {
         self.note(About::Group, format_args!("faults end"));
         self.phase = Phase::Healing { since: self.now(), quiet_since: None };
         self.net.weather = Weather::FAIR;
@@ -287,11 +302,18 @@ impl<'a> World<'a> {
             if server.is_down() {
                 self.clock.after(Duration::from_millis(1), Happening::Start { server: id });
             }
+            self.set_draining(id, false)?;
         }
+        self.room_wanted = self.scenario.may_want_space();
+        Ok(())
     }
 
     fn healing(&mut self, since: Time, quiet_since: Option<Time>) -> Result<(), Violation> {
         let now = self.now();
+        if self.room_wanted && self.servers.values().all(|server| server.running.is_some()) {
+            self.room_wanted = false;
+            self.make_room()?;
+        }
         let restless = self.restless();
         if let Some((extent, what)) = &restless
             && now.since(since) > HEAL_MAX
@@ -330,34 +352,6 @@ impl<'a> World<'a> {
             .find(|extent| self.routing.route(*extent).is_some_and(|route| route.intent.is_some()));
         moving.map(|extent| (Some(extent), "an intent stays in the directory".into()))
     }
-
-    /// Takes what the directory has decided into the judge's own picture, and lets the servers hear of it in time.
-    pub(crate) fn follow_directory(&mut self) -> Result<(), Violation> {
-        while let Some(batch) = SimDirectory::next_batch(self.truth_watch.as_mut()) {
-            let moved = self.routing.revision(&batch)?;
-            let keys: Vec<&str> = batch.changes.iter().map(|change| change.key.as_str()).collect();
-            let line = format!("directory {} {}", batch.revision, keys.join(" "));
-            self.note(About::Group, format_args!("{line}"));
-            for moved in moved {
-                self.note(
-                    About::Extent(moved.extent),
-                    format_args!("directory moves {} to {}", moved.extent, moved.to),
-                );
-                self.moved(moved.extent);
-            }
-            let ids: Vec<ServerId> = self.servers.keys().copied().collect();
-            for id in ids {
-                let (delay, is_late) = self.directory.news_delay();
-                if let Some(life) = self.servers[&id].life_running() {
-                    if is_late {
-                        self.coverage.count(Row::WatchLate);
-                    }
-                    self.clock.after(delay, Happening::News { life });
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Happening {
@@ -373,6 +367,8 @@ impl Happening {
             | Self::News { life }
             | Self::Register { life }
             | Self::Serve { life }
+            | Self::Submitted { life, .. }
+            | Self::Woke { life }
             | Self::Proof { life, .. }
             | Self::Cancel { life, .. }
             | Self::MonitorTick { life } => Some(life.server),

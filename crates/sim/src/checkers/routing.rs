@@ -8,6 +8,7 @@
 //! * At rest exactly the routed servers hold an extent's data, and all of them the same versions of it.
 
 use super::Violation;
+use crate::coverage::Row;
 use evenkeel_meta::{Batch, MemberState, Route, View};
 use evenkeel_types::store_op::InventoryEntry;
 use evenkeel_types::{Epoch, ExtentId, ServerId, Version};
@@ -35,6 +36,31 @@ pub(crate) struct Moved {
     pub(crate) to: ServerId,
 }
 
+/// Rules of the protocol that a revision brought into play, counted by extents or servers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Seen {
+    /// The epoch grew, and nobody had written a route.
+    by_member: u64,
+    /// The epoch grew, and the owner stayed.
+    same_owner: u64,
+    /// No replica is up any more, and the one that left last owns.
+    last_up: u64,
+    /// Servers that went down.
+    marked: u64,
+}
+
+impl Seen {
+    /// The rows of the coverage table.
+    pub(crate) const fn rows(self) -> [(Row, u64); 4] {
+        [
+            (Row::EpochByMember, self.by_member),
+            (Row::SameOwner, self.same_owner),
+            (Row::LastUp, self.last_up),
+            (Row::MarkedDown, self.marked),
+        ]
+    }
+}
+
 impl Routing {
     pub(crate) fn new(truth: View) -> Result<Self, Violation> {
         let mut routing = Self {
@@ -59,6 +85,29 @@ impl Routing {
         members.find(|(_, state)| *state != MemberState::Up)
     }
 
+    fn up(&self) -> BTreeSet<ServerId> {
+        self.in_state(MemberState::Up)
+    }
+
+    fn down(&self) -> BTreeSet<ServerId> {
+        self.in_state(MemberState::Down)
+    }
+
+    fn in_state(&self, state: MemberState) -> BTreeSet<ServerId> {
+        let of_state = self.truth.members().filter(|(_, kept)| kept.record.state == state);
+        of_state.map(|(server, _)| server).collect()
+    }
+
+    /// What the group may expect of a server.
+    pub(crate) fn state_of(&self, server: ServerId) -> Option<MemberState> {
+        self.truth.member(server).map(|kept| kept.record.state)
+    }
+
+    /// Whether a server holds a copy of an extent.
+    pub(crate) fn is_replica(&self, extent: ExtentId, server: ServerId) -> bool {
+        self.route(extent).is_some_and(|route| route.replicas.contains(&server))
+    }
+
     pub(crate) const fn moves(&self) -> u64 {
         self.moved
     }
@@ -70,7 +119,9 @@ impl Routing {
     }
 
     /// The directory took a transaction.
-    pub(crate) fn revision(&mut self, batch: &Batch) -> Result<Vec<Moved>, Violation> {
+    pub(crate) fn revision(&mut self, batch: &Batch) -> Result<(Vec<Moved>, Seen), Violation> {
+        let up_before = self.up();
+        let down_before = self.down();
         let before: BTreeMap<ExtentId, Option<Route>> =
             self.extents().into_iter().map(|extent| (extent, self.route(extent))).collect();
         let applied = self.truth.apply(batch);
@@ -79,15 +130,28 @@ impl Routing {
         })?;
         self.note_routes()?;
         let mut moved = Vec::new();
+        let mut seen =
+            Seen { marked: self.down().difference(&down_before).count() as u64, ..Seen::default() };
+        let up = self.up();
         for (extent, before) in before {
             let (Some(before), Some(after)) = (before, self.route(extent)) else { continue };
+            let has_grown = after.epoch > before.epoch;
+            let is_same = after.entry_revision == before.entry_revision;
+            seen.by_member += u64::from(has_grown && is_same);
+            seen.same_owner +=
+                u64::from(has_grown && after.owner().is_some() && after.owner() == before.owner());
+            let none_up = |up: &BTreeSet<ServerId>, route: &Route| {
+                route.replicas.len() > 1 && !route.replicas.iter().any(|replica| up.contains(replica))
+            };
+            let is_new = none_up(&up, &after) && !none_up(&up_before, &before);
+            seen.last_up += u64::from(is_new && after.owner().is_some());
             let to = after.replicas.iter().copied().find(|replica| !before.replicas.contains(replica));
             if let Some(to) = to {
                 self.moved += 1;
                 moved.push(Moved { extent, to });
             }
         }
-        Ok(moved)
+        Ok((moved, seen))
     }
 
     fn note_routes(&mut self) -> Result<(), Violation> {

@@ -34,6 +34,11 @@ pub(crate) struct Client {
     /// Operations that it keeps open at most.
     pub(crate) depth: usize,
     pub(crate) open: BTreeMap<RequestId, OpenOp>,
+    /// Whether it only reads, and only what its gateway itself owns, as far as that knows: such reads go on when
+    /// everything else waits.
+    pub(crate) is_local_reader: bool,
+    /// Whether it gives a silent path up and goes on through another gateway.
+    pub(crate) has_paths: bool,
     /// Whether its session goes on answering the gateway's proofs.
     pub(crate) is_alive: bool,
 }
@@ -254,7 +259,9 @@ pub(crate) fn clients(servers: &[ServerId], scenario: &Scenario, rng: &mut Rng) 
     for gateway in servers {
         for _ in 0..scenario.clients_per_server {
             let depth = rng.between(2, 6) as usize;
-            clients.push(Client { gateway: *gateway, depth, open: BTreeMap::new(), is_alive: true });
+            let (has_paths, is_local_reader) = (rng.chance(500), rng.chance(300));
+            let (gateway, open) = (*gateway, BTreeMap::new());
+            clients.push(Client { gateway, depth, open, is_local_reader, has_paths, is_alive: true });
         }
     }
     clients

@@ -84,6 +84,13 @@ impl Workload {
         (wish, clip(at, volume.bytes))
     }
 
+    /// A read somewhere in an extent.
+    pub(crate) fn next_read(&mut self, volume: SimVolume, extent: u32) -> ByteRange {
+        let within = self.place(extent);
+        let offset = (u64::from(extent) * EXTENT + within).min(volume.bytes - SECTOR);
+        clip(self.any_range(offset), volume.bytes)
+    }
+
     fn extent(&mut self, volume: SimVolume, focus: &[ExtentId]) -> u32 {
         if !focus.is_empty() && self.rng.chance(350) {
             return self.rng.pick(focus).index;

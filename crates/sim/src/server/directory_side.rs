@@ -13,7 +13,11 @@ use std::time::Duration;
 impl World<'_> {
     pub(super) fn transact(&mut self, id: ServerId, ticket: TxnTicket, txn: Txn) {
         let life = self.servers[&id].life();
-        let fate = self.directory.fate();
+        let fate = match self.servers[&id].is_dark(self.now()) {
+            true => self.directory.fate_in_the_dark(),
+            false => self.directory.fate(),
+        };
+        self.rules_asked(id, ticket, &txn);
         let step = move_step(self.directory.keys(), &txn);
         let about = step.map_or(About::Group, |(extent, _)| About::Extent(extent));
         self.note(about, format_args!("{id} transacts {ticket:?} {step:?}: {fate:?}"));
@@ -58,6 +62,7 @@ impl World<'_> {
     ) -> Result<(), Violation> {
         let outcome = self.directory.carry_out(txn);
         let took = outcome.as_ref().is_ok_and(|outcome| outcome.succeeded);
+        self.coverage.add(Row::TxnRefused, outcome.as_ref().is_ok_and(|outcome| !outcome.succeeded).into());
         self.note(
             About::Routine,
             format_args!("directory carries out {ticket:?} of {}: {took}", life.server),
@@ -81,6 +86,39 @@ impl World<'_> {
         self.tell(life.server, Event::Directory(DirectoryEvent::TxnDone { ticket, outcome }))
     }
 
+    /// Takes what the directory has decided into the judge's own picture, and lets the servers hear of it in time.
+    pub(crate) fn follow_directory(&mut self) -> Result<(), Violation> {
+        while let Some(batch) = SimDirectory::next_batch(self.truth_watch.as_mut())
+            .map_err(|gap| Violation::new("directory", None, format!("the judge has fallen behind: {gap}")))?
+        {
+            let (moved, seen) = self.routing.revision(&batch)?;
+            for (row, count) in seen.rows() {
+                self.coverage.add(row, count);
+            }
+            let keys: Vec<&str> = batch.changes.iter().map(|change| change.key.as_str()).collect();
+            let line = format!("directory {} {}", batch.revision, keys.join(" "));
+            self.note(About::Group, format_args!("{line}"));
+            for moved in moved {
+                self.note(
+                    About::Extent(moved.extent),
+                    format_args!("directory moves {} to {}", moved.extent, moved.to),
+                );
+                self.moved(moved.extent);
+            }
+            let ids: Vec<ServerId> = self.servers.keys().copied().collect();
+            for id in ids {
+                let (delay, is_late) = self.directory.news_delay();
+                if let Some(life) = self.servers[&id].life_running() {
+                    if is_late {
+                        self.coverage.count(Row::WatchLate);
+                    }
+                    self.clock.after(delay, Happening::News { life });
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// One revision more gets to a server.
     pub(crate) fn news(&mut self, life: Life) -> Result<(), Violation> {
         if self.is_over(life) {
@@ -97,15 +135,19 @@ impl World<'_> {
         else {
             return Ok(());
         };
-        if gap {
-            let view = self.directory.view();
-            running.watch = self.directory.watch(view.revision());
-            self.coverage.count(Row::WatchGap);
-            return self.tell(id, Event::Directory(DirectoryEvent::Snapshot(Box::new(view))));
-        }
-        match SimDirectory::next_batch(running.watch.as_mut()) {
-            Some(batch) => self.tell(id, Event::Directory(DirectoryEvent::Batch(batch))),
-            None => Ok(()),
-        }
+        let row = if gap {
+            Row::WatchGap
+        } else {
+            match SimDirectory::next_batch(running.watch.as_mut()) {
+                Ok(Some(batch)) => return self.tell(id, Event::Directory(DirectoryEvent::Batch(batch))),
+                Ok(None) => return Ok(()),
+                Err(_) => Row::Compacted,
+            }
+        };
+        // What it missed is not kept any more: it lists everything anew.
+        let view = self.directory.view();
+        running.watch = self.directory.watch(view.revision());
+        self.coverage.count(row);
+        self.tell(id, Event::Directory(DirectoryEvent::Snapshot(Box::new(view))))
     }
 }

@@ -27,13 +27,13 @@ pub(crate) fn found(
             peer: format!("s{n}"),
             api: None,
             domain: format!("machine{n}"),
-            capacity: ServerCapacity { bytes: scenario.disk_bytes, ..ServerCapacity::default() },
+            capacity: ServerCapacity { bytes: scenario.disk_of(n), ..ServerCapacity::default() },
             store_id: u64::from(n),
         };
         let (id, txn) = change::register_server(&directory.view(), &record).expect("names differ");
         assert!(directory.carry_out(&txn).expect("no trouble yet").succeeded);
         let mut rng = rng.split("server", u64::from(n));
-        let mut bay = DiskBay::new(scenario.disk_bytes, rng.split("disk", 0));
+        let mut bay = DiskBay::new(scenario.disk_of(n), rng.split("disk", 0));
         let options = FormatOptions {
             store_id: u128::from(n),
             group: GROUP.into(),
@@ -48,7 +48,9 @@ pub(crate) fn found(
             life: 0,
             starting: None,
             running: None,
+            asleep_from: Time::ZERO,
             asleep_until: Time::ZERO,
+            dark_until: Time::ZERO,
             fuse: None,
             trap: None,
             deaf_until: Time::ZERO,

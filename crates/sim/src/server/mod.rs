@@ -50,7 +50,10 @@ pub(crate) struct SimServer {
     /// Opened and not yet known to the directory.
     starting: Option<Store>,
     pub(crate) running: Option<Running>,
+    asleep_from: Time,
     asleep_until: Time,
+    /// Until then nothing that it asks the directory gets there, or no answer gets back.
+    pub(crate) dark_until: Time,
     /// It crashes after so many more outputs of its engine.
     pub(crate) fuse: Option<u32>,
     /// Until then nothing new of the directory gets here.
@@ -103,14 +106,27 @@ impl SimServer {
         self.asleep_until
     }
 
-    pub(crate) fn sleep_until(&mut self, until: Time) {
-        self.asleep_until = until;
+    /// Since when it stands still, or stood still last.
+    pub(crate) const fn slept_from(&self) -> Time {
+        self.asleep_from
+    }
+
+    pub(crate) fn sleep(&mut self, from: Time, until: Time) {
+        if self.asleep_until <= from {
+            self.asleep_from = from;
+        }
+        self.asleep_until = self.asleep_until.max(until);
+    }
+
+    pub(crate) fn is_dark(&self, now: Time) -> bool {
+        self.dark_until > now
     }
 
     pub(crate) fn end_trouble(&mut self) {
         self.fuse = None;
         self.trap = None;
         self.deaf_until = Time::ZERO;
+        self.dark_until = Time::ZERO;
         self.bay.slow_until = Time::ZERO;
     }
 
@@ -122,6 +138,15 @@ impl SimServer {
 impl World<'_> {
     pub(crate) fn server(&mut self, id: ServerId) -> &mut SimServer {
         self.servers.get_mut(&id).expect("servers neither come nor go")
+    }
+
+    /// Pairs of servers whose clocks run 1 % apart or more.
+    pub(crate) fn clocks_apart(&self) -> u64 {
+        let drifts: Vec<i64> = self.servers.values().map(|server| server.clock.drift_ppm()).collect();
+        let apart = |(n, one): (usize, &i64)| {
+            drifts[n + 1..].iter().filter(|other| one.abs_diff(**other) >= 10_000).count() as u64
+        };
+        drifts.iter().enumerate().map(apart).sum()
     }
 
     fn is_over(&self, life: Life) -> bool {
@@ -170,9 +195,13 @@ impl World<'_> {
         let incarnation = incarnation.expect("it registers after it opened its store");
         let view = self.directory.view();
         let done = view.member(life.server).is_some_and(|kept| kept.record.incarnation == incarnation);
-        let fate = self.directory.fate();
+        let fate = match self.servers[&life.server].is_dark(self.now()) {
+            true => self.directory.fate_in_the_dark(),
+            false => self.directory.fate(),
+        };
         let retry = self.rng.millis(5, 200);
         let txn = change::start_server(&view, life.server, incarnation);
+        let stays_up = view.member(life.server).is_some_and(|kept| kept.record.is_up());
         let certain = match (done, fate) {
             (true, _) => true,
             (false, TxnFate::Unavailable { .. } | TxnFate::Unknown { at: None, .. }) => false,
@@ -180,6 +209,7 @@ impl World<'_> {
                 let txn = txn.map_err(|error| Violation::new("directory", None, error.to_string()))?;
                 let outcome = self.directory.carry_out(&txn);
                 self.follow_directory()?;
+                self.coverage.add(Row::StayedUp, stays_up.into());
                 outcome.is_ok_and(|outcome| outcome.succeeded) && matches!(fate, TxnFate::Answered { .. })
             }
         };
@@ -204,7 +234,7 @@ impl World<'_> {
             incarnation: store.incarnation(),
             started_unix_ms: UNIX_MS_AT_START + now.0 / 1_000_000,
             started: local,
-            rebuild_after: evenkeel_engine::config::REBUILD_AFTER,
+            rebuild_after: self.scenario.rebuild_after,
             scrub: SCRUB,
         };
         let mut engine = Engine::new(config);
@@ -354,6 +384,7 @@ impl World<'_> {
             self.count_life(&running);
         }
         self.motion_ends(id);
+        self.rules.life_ends(id);
         self.versions.crashed(id);
         self.connections_die(id);
         self.clients_lose(id)

@@ -6,14 +6,14 @@ use crate::coverage::Row;
 use crate::world::World;
 use evenkeel_store::{CheckDepth, Finding, FindingKind, Store};
 use evenkeel_types::ServerId;
-use evenkeel_types::store_op::{StoreError, StoreOp, StoreReply, StoreTicket};
+use evenkeel_types::store_op::{StoreOp, StoreReply, StoreTicket};
 use std::collections::BTreeMap;
 
 impl World<'_> {
     /// Compares every region of a store that is not serving with what other copies had in the same version.
     pub(super) fn look_through(&mut self, id: ServerId) -> Result<(), Violation> {
         let server = self.servers.get_mut(&id).expect("servers neither come nor go");
-        let is_rotten = server.bay.is_rotten();
+        let mut bad = Vec::new();
         let store = server.starting.as_mut().or(server.running.as_mut().map(|running| &mut running.store));
         let store = store.expect("a store is looked through while it is open");
         for entry in store.inventory() {
@@ -31,9 +31,11 @@ impl World<'_> {
                 match ask(StoreOp::ReadRegion { extent, region }) {
                     Some(Ok(StoreReply::Image(image))) => {
                         self.versions.saw(id, extent, region, &image)?;
+                        if image.bad != 0 {
+                            bad.push((extent, region, image));
+                        }
                         self.coverage.count(Row::RegionsHashed);
                     }
-                    Some(Err(StoreError::BadBlock { .. })) if is_rotten => {}
                     other => {
                         let what = format!("{id} cannot read region {region}: {other:?}");
                         return Err(Violation::new("store", extent, what));
@@ -41,7 +43,7 @@ impl World<'_> {
                 }
             }
         }
-        Ok(())
+        bad.iter().try_for_each(|(extent, region, image)| self.found_in_image(id, *extent, *region, image))
     }
 
     /// With nothing under way any more, the stores themselves are looked through, closed, checked and opened again.
@@ -77,6 +79,7 @@ impl World<'_> {
 
     fn close(&mut self, id: ServerId, mut store: Store) -> Result<(), Violation> {
         store.shutdown();
+        let is_damaged = self.damage.is_any_at(id);
         let bay = &mut self.server(id).bay;
         evenkeel_store::run_io(&mut store, &mut bay.disk);
         let refuse = |what: String| Err(Violation::new("store", None, what));
@@ -84,7 +87,7 @@ impl World<'_> {
             return refuse(format!("the store of {id} does not close"));
         }
         let report = evenkeel_store::check(&bay.disk, Some((GROUP, id)), CheckDepth::Data);
-        let is_rotten = bay.is_rotten();
+        let is_rotten = bay.is_rotten() || is_damaged;
         let expected = |finding: &&Finding| is_rotten && finding.kind == FindingKind::BadBlock;
         if let Some(finding) = report.findings.iter().find(|finding| !expected(finding)) {
             return refuse(format!("the closed store of {id} has a finding: {}", finding.line));

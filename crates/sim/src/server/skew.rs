@@ -18,6 +18,10 @@ impl SkewedClock {
         Self { offset: rng.below(1_000_000_000_000), drift_ppm: rng.below(40_001) as i64 - 20_000 }
     }
 
+    pub(super) const fn drift_ppm(self) -> i64 {
+        self.drift_ppm
+    }
+
     pub(crate) fn local(&self, now: Time) -> Time {
         let drift = i128::from(now.0) * i128::from(self.drift_ppm) / 1_000_000;
         Time((i128::from(now.0) + drift) as u64 + self.offset)

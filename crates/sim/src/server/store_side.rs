@@ -18,6 +18,7 @@ pub(super) enum OpNote {
     Describe { extent: ExtentId },
     ReadRegion { extent: ExtentId, region: Region },
     Read { extent: ExtentId },
+    Install { extent: ExtentId, region: Region, bad: u16 },
     Free { extent: ExtentId },
     Forget { extent: ExtentId },
 }
@@ -54,13 +55,15 @@ impl World<'_> {
             }
             StoreOp::Read { extent, .. } => (*extent, Some(OpNote::Read { extent: *extent })),
             StoreOp::InstallRegion { extent, region, replaces, image } => {
-                if *replaces == image.version {
+                // What cannot be read is taken once more from a copy that can.
+                if *replaces == image.version && !self.damage.is_in(id, *extent, *region) {
                     let what = format!("{id} gets region {region} again, which it has in version {replaces}");
                     return Err(Violation::new("versions", *extent, what));
                 }
                 self.versions.saw(id, *extent, *region, image)?;
                 self.coverage.count(Row::RegionsHashed);
-                (*extent, None)
+                self.damage.put(id, *extent, *region, image);
+                (*extent, Some(OpNote::Install { extent: *extent, region: *region, bad: image.bad }))
             }
             StoreOp::Free { extent } => {
                 self.routing.freed(id, *extent)?;
@@ -99,17 +102,14 @@ impl World<'_> {
             }
             (Some(OpNote::ReadRegion { extent, region }), Ok(StoreReply::Image(image))) => {
                 self.versions.saw(id, extent, region, image)?;
+                self.found_in_image(id, extent, region, image)?;
                 self.coverage.count(Row::RegionsHashed);
             }
-            (
-                Some(OpNote::ReadRegion { extent, .. } | OpNote::Read { extent }),
-                Err(StoreError::BadBlock { block }),
-            ) => {
-                if !self.server(id).bay.is_rotten() {
-                    let what = format!("{id} finds block {block} damaged, and nothing has damaged it");
-                    return Err(Violation::new("store", extent, what));
-                }
-                self.bad_blocks.insert((extent, *block));
+            (Some(OpNote::Read { extent }), Err(StoreError::BadBlock { block })) => {
+                self.found_bad(id, extent, *block)?;
+            }
+            (Some(OpNote::Install { extent, region, bad }), Ok(_)) => {
+                self.damage.has_put(id, extent, region, bad);
             }
             (Some(OpNote::Forget { extent }), Ok(_)) => self.routing.forgotten(id, extent),
             (Some(OpNote::Free { extent }), Ok(_)) => {
@@ -141,7 +141,8 @@ impl World<'_> {
         let server = self.server(id);
         let life = server.life();
         let is_write = matches!(io.kind, IoKind::Write { .. });
-        let (io, delay) = server.bay.issue(now, io);
+        let is_caught = is_write && server.trap == Some(0);
+        let (io, delay) = server.bay.issue(now, io, is_caught);
         if is_write && let Some(trap) = &mut server.trap {
             if *trap == 0 {
                 server.trap = None;
