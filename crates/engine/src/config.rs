@@ -94,6 +94,8 @@ pub const DIRECTORY_PATIENCE: Duration = Duration::from_millis(500);
 /// Records of the store that are looked through at once for copies to be freed.
 pub const SWEEP_PAGE: u32 = 256;
 
+/// How long after a block was found to be good nowhere it may be copied as an error: a device may have had one that passes.
+pub const DAMAGE_CONFIRMED_AFTER: Duration = Duration::from_secs(1);
 /// How long the scrub waits for one extent, before it goes on with the next.
 pub const CHECK_PATIENCE: Duration = Duration::from_secs(60);
 

@@ -92,11 +92,15 @@ impl Extent {
     pub(crate) fn is_idle(&self, core: &Core) -> bool {
         let unused = matches!(self.copy, CopyPart::None) && self.promise.is_none() && self.pins == 0;
         let reign_is_idle = self.reign.as_ref().is_none_or(|reign| reign.is_idle());
-        let is_named = || core.route(self.id).is_some_and(|route| route.names(core.me()));
+        let route = core.route(self.id);
+        let is_named = || route.as_ref().is_some_and(|route| route.names(core.me()));
         let may_have_to_go = self.may_hold && self.reign.is_none() && !is_named();
+        // A view that is behind what was accepted or given up here would make this server owner again.
+        let is_fenced = route.as_ref().is_some_and(|route| route.epoch < self.fence());
         unused
             && reign_is_idle
             && !may_have_to_go
+            && !is_fenced
             && !self.releasing
             && !self.move_wanted
             && !self.resync_wanted

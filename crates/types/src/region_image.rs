@@ -44,17 +44,18 @@ impl RegionImage {
             && self.data.len() == self.present.count_ones() as usize * BLOCK_BYTES as usize
     }
 
-    /// Takes blocks that are bad here and good in another image of the same version; whether there were any.
-    pub fn mend_from(&mut self, other: &Self) -> bool {
-        let taken = self.bad & other.present & !other.bad;
-        if taken == 0 || self.version != other.version || self.present != other.present {
+    /// Takes blocks that are bad here and good in another image, of those in the mask `may_take`; whether there were any.
+    /// The caller knows that these have the same content in both.
+    pub fn mend_from(&mut self, other: &Self, may_take: u16) -> bool {
+        let taken = self.bad & other.present & !other.bad & may_take;
+        if taken == 0 {
             return false;
         }
         let mut data = Payload::default();
-        let blocks = (0..BLOCKS_PER_REGION).filter(|block| self.present >> block & 1 == 1);
-        for (index, block) in blocks.enumerate() {
-            let from = if taken >> block & 1 == 1 { &other.data } else { &self.data };
-            data.append(from.slice(index * BLOCK_BYTES as usize, BLOCK_BYTES as usize));
+        for block in (0..BLOCKS_PER_REGION).filter(|block| self.present >> block & 1 == 1) {
+            let from = if taken >> block & 1 == 1 { other } else { &*self };
+            let index = (from.present & ((1 << block) - 1)).count_ones() as usize;
+            data.append(from.data.slice(index * BLOCK_BYTES as usize, BLOCK_BYTES as usize));
         }
         self.data = data;
         self.bad &= !taken;
@@ -80,18 +81,25 @@ mod tests {
     #[test]
     fn two_images_with_different_bad_blocks_make_a_whole_one() {
         let mut here = image([0, 2, 3], 0b1);
-        assert!(here.mend_from(&image([1, 2, 0], 0b1_0000_0000)));
+        assert!(here.mend_from(&image([1, 2, 0], 0b1_0000_0000), u16::MAX));
         assert_eq!((here.bad, here.digest()), (0, image([1, 2, 3], 0).digest()));
-        assert!(!here.mend_from(&image([9, 9, 9], 0)), "nothing is bad");
+        assert!(!here.mend_from(&image([9, 9, 9], 0), u16::MAX), "nothing is bad");
     }
 
     #[test]
-    fn a_block_that_is_bad_in_both_stays_bad_and_other_versions_mend_nothing() {
+    fn a_block_that_is_bad_in_both_or_may_not_be_taken_stays_bad() {
         let mut here = image([0, 2, 3], 0b1);
-        assert!(!here.mend_from(&image([0, 2, 3], 0b1)));
-        let other = RegionImage { version: Version { epoch: Epoch(1), sequence: 2 }, ..image([1, 2, 3], 0) };
-        assert!(!here.mend_from(&other));
+        assert!(!here.mend_from(&image([0, 2, 3], 0b1), u16::MAX));
+        assert!(!here.mend_from(&image([1, 2, 3], 0), !0b1));
         assert_eq!(here.bad, 0b1);
+    }
+
+    #[test]
+    fn blocks_are_found_in_images_with_other_blocks_present() {
+        let mut here = image([1, 2, 0], 0b1_0000_0000);
+        let other = RegionImage { present: 0b1_0000_0110, ..image([7, 8, 3], 0) };
+        assert!(here.mend_from(&other, 0b1_0000_0000));
+        assert_eq!((here.bad, here.digest()), (0, image([1, 2, 3], 0).digest()));
     }
 
     #[test]

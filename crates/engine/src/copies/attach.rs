@@ -163,9 +163,14 @@ impl Extent {
             link.count(&mut core.counters, |sum| sum.regions_equal += u64::from(current.count()));
         }
         link.unreachable_since = None;
+        let is_replica = link.role.is_replica();
         let mut attached = Attached::new(answer.attachment, current, theirs);
         attached.space = if link.role == Role::Target { Regions::ALL } else { answer.space };
         link.state = LinkState::Attached(Box::new(attached));
+        if is_replica && let Some(reign) = &mut self.reign {
+            // It may have what was good nowhere before.
+            reign.damaged.clear();
+        }
         // Whatever lease this server once gave to it is void now.
         core.voided.remove(&(from, id));
         self.reconsider_writes(core);

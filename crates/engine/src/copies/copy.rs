@@ -143,7 +143,7 @@ impl Extent {
         let Some(reign) = &mut self.reign else {
             return;
         };
-        let (is_broken, phase) = (reign.broken.contains(region), reign.phase);
+        let is_broken = reign.broken.contains(region);
         let (here, in_flight) = (reign.versions[region.index()], reign.in_flight[region.index()]);
         if self.copy_mut(server, region).is_none_or(|copy| copy.read != read) {
             return;
@@ -154,13 +154,8 @@ impl Extent {
             return;
         };
         let is_of_now = image.version == here && in_flight == 0;
-        if is_of_now && image.bad != 0 && !self.is_damaged(region, image.bad) {
+        if is_of_now && image.bad != 0 && !self.may_copy_damaged(core, server, region, image.bad) {
             self.release_region(core, server, region);
-            if phase != Phase::Gathering {
-                self.mend_region(core, region, image.bad);
-            } else if !self.adopt_region(core, region) {
-                self.fail_copy(core, server, "a region cannot be read");
-            }
             return;
         }
         let Some(copy) = self.copy_mut(server, region) else {
@@ -190,10 +185,6 @@ impl Extent {
             }
             CopyStage::Quieting | CopyStage::Sent { .. } => {}
         }
-    }
-
-    fn is_damaged(&self, region: Region, blocks: u16) -> bool {
-        self.reign.as_ref().is_some_and(|reign| reign.is_damaged(region, blocks))
     }
 
     /// A region cannot be copied. A move is given up for that; a replica stays behind until it can.
@@ -318,6 +309,14 @@ impl Extent {
             }
             // It stays attached: what it has is as good as before, and space may come.
             CopyOutcome::Refused(Refusal::NoSpace) if link.role.is_replica() => {
+                if attached.mending.contains(region)
+                    && !attached.diverged.contains(region)
+                    && attached.theirs[region.index()] == here
+                {
+                    // It is no worse than it was: writes go on in their places, and the next scrub tries again.
+                    attached.mending = attached.mending.without(region);
+                    attached.current = attached.current.with(region);
+                }
                 link.next_copy_at = link.next_copy_at.max(core.now + SPACE_REFUSED_FOR);
                 self.release_region(core, from, region);
             }

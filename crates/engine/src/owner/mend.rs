@@ -1,24 +1,32 @@
 //! Blocks that cannot be read here are mended from other copies.
 //!
 //! The region is held: writes in flight to it end first, and new ones wait. It is read with all its bad blocks, and copies
-//! at which it is current are asked for it one after the other, until each bad block has been found good somewhere; then
-//! the whole is put in its place, and whoever met a bad block begins anew. Two copies with different bad blocks mend each
-//! other. If a block is good nowhere, whoever asks for it ends with a medium error, and nothing was changed.
+//! are asked for it one after the other, until each bad block has been found good somewhere; then the whole is put in its
+//! place, and whoever met a bad block begins anew. Two copies with different bad blocks mend each other.
 //!
-//! Before the owner serves, a copy in sync may have another version of the region. Both have everything that was
-//! acknowledged, and nobody has read anything else. So where the owner cannot read its own, it takes the copy's as it is.
+//! What holds:
+//! * **Whose block.** A copy with the version that the region has here has the same content. A copy in sync with another
+//!   version differs, once the reign has served, by writes of this reign only that are not answered yet: blocks that none
+//!   of those touches are the same too. Before the reign has served nobody knows what a difference is made of: then the
+//!   copy's region is taken as a whole, with its version and identities. Both have everything that was acknowledged, and
+//!   nobody has read anything else ([`Extent::adopt_region`]).
+//! * **Good nowhere** is only what all copies in sync were asked for and none has. Until all of them are attached nothing
+//!   is concluded. It is an error for just those blocks, noted until a copy is attached anew.
+//! * **An error travels** to another copy only as what is good nowhere, some time after that was found: never over a block
+//!   of a copy in sync that was not asked.
 
 use super::{Phase, Reign};
+use crate::config::{DAMAGE_CONFIRMED_AFTER, RETRY_DELAY_MAX};
 use crate::copies::{CopyLink, Role};
 use crate::core::{Core, Pending};
 use crate::event::EngineEvent;
 use crate::extent::Extent;
 use crate::operation::Stage;
 use crate::slots::Key;
-use evenkeel_peer::{Fetch, Fetched, Message, ReplyOutcome};
+use evenkeel_peer::{Fetch, Fetched, Message, Refusal, ReplyOutcome};
 use evenkeel_types::geometry::{BLOCK_BYTES, BLOCKS_PER_REGION};
 use evenkeel_types::store_op::{RegionImage, StoreOp, StoreOutcome};
-use evenkeel_types::{Region, Regions, ServerId, Version, WriteId};
+use evenkeel_types::{Region, Regions, ServerId, Time, Version, WriteId};
 use std::collections::BTreeSet;
 
 /// A region that is being mended.
@@ -33,8 +41,12 @@ pub(crate) struct Mending {
     asked: BTreeSet<ServerId>,
     /// Who gave a block last.
     from: Option<ServerId>,
+    /// A copy has a block good that it cannot give: a write to it is under way.
+    withheld: bool,
     /// A copy in sync that has another version is asked for all of it.
     adopts: bool,
+    /// The last try came to nothing for a reason that may pass.
+    retry_at: Option<Time>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -49,97 +61,129 @@ enum MendStage {
     Installing,
 }
 
-/// Blocks of a region that no copy could give in this version.
+/// Blocks of a region that are good nowhere in this version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Damage {
     version: Version,
     blocks: u16,
+    found_at: Time,
 }
 
 impl Reign {
-    /// Whether it is known already that these blocks of a region are good nowhere.
-    pub(crate) fn is_damaged(&self, region: Region, blocks: u16) -> bool {
+    /// Since when it is known that these blocks of a region are good nowhere.
+    fn damage(&self, region: Region, blocks: u16) -> Option<Time> {
         let version = self.versions[region.index()];
-        self.damaged
-            .get(&region)
-            .is_some_and(|damage| damage.version == version && blocks & !damage.blocks == 0)
+        let damage = self.damaged.get(&region)?;
+        (damage.version == version && blocks & !damage.blocks == 0).then_some(damage.found_at)
     }
 
+    /// A copy that has not been asked and may have the region.
     fn mender(&self, region: Region, mending: &Mending) -> Option<(ServerId, u64)> {
         let may_give = |link: &&CopyLink| {
-            let has_it = if mending.adopts {
-                link.role == Role::InSync && link.attached().is_some()
-            } else {
-                link.current().contains(region)
+            let Some(attached) = link.attached() else { return false };
+            let is_candidate = match link.role {
+                Role::InSync => !attached.diverged.contains(region),
+                Role::Syncing | Role::Target => !mending.adopts && attached.current.contains(region),
+                Role::Replaced => false,
             };
-            has_it && !mending.asked.contains(&link.server)
+            is_candidate && !mending.asked.contains(&link.server)
         };
         self.links.iter().find(may_give).and_then(|link| Some((link.server, link.attachment()?)))
+    }
+
+    /// Whether every copy that could have a block can be asked. One that is to be attached again, or to be marked down,
+    /// cannot.
+    fn can_ask_all(&self) -> bool {
+        self.phase == Phase::Serving
+            && self.links.iter().all(|link| !link.role.is_replica() || link.attached().is_some())
+    }
+
+    /// Blocks of a region that writes touch which have their version and are not answered.
+    fn being_written(&self, core: &Core, region: Region) -> u16 {
+        let writing = self.open_writes.values().filter_map(|key| core.operations.get(*key));
+        let writing = writing.filter(|operation| matches!(operation.stage, Stage::Writing(_)));
+        let of_region = region.blocks();
+        writing.fold(0, |mask, operation| {
+            let blocks = operation.blocks;
+            let touched = (of_region.first..of_region.end())
+                .filter(|block| (blocks.first..blocks.end()).contains(block))
+                .fold(0, |mask, block| mask | 1 << (block % BLOCKS_PER_REGION));
+            mask | touched
+        })
     }
 }
 
 impl Extent {
-    /// An operation met a block that cannot be read: has it wait for the block to be mended, if another copy may have it.
-    /// Whether it waits.
+    /// An operation met a block that cannot be read: has it wait for the block to be mended. Whether it waits.
     pub(super) fn mend_block(&mut self, core: &mut Core, key: Key, block: u16) -> bool {
         let Some(region) = Region::new((block / BLOCKS_PER_REGION) as u8) else {
             return false;
         };
-        if !self.begin_mending(core, region, 1 << (block % BLOCKS_PER_REGION)) {
+        let Some(reign) = &mut self.reign else {
+            return false;
+        };
+        let is_ending = reign.phase == Phase::Draining;
+        if is_ending || reign.damage(region, 1 << (block % BLOCKS_PER_REGION)).is_some() {
             return false;
         }
         if let Some(operation) = core.operations.get_mut(key) {
             operation.stage = Stage::Locking;
         }
-        if let Some(mending) = self.reign.as_mut().and_then(|reign| reign.mending.get_mut(&region)) {
-            mending.waiting.push((key, block));
-        }
+        reign.mending.entry(region).or_default().waiting.push((key, block));
         self.continue_mending(core);
         true
     }
 
     /// Blocks of a region were found bad by somebody who does not wait for them.
     pub(crate) fn mend_region(&mut self, core: &mut Core, region: Region, blocks: u16) {
-        if self.begin_mending(core, region, blocks) {
+        let Some(reign) = &mut self.reign else {
+            return;
+        };
+        if reign.damage(region, blocks).is_none() {
+            reign.mending.entry(region).or_default();
             self.continue_mending(core);
-        } else {
-            // What is good nowhere is copied as it is.
-            core.wake(self.id);
         }
     }
 
-    /// Whether there is something to be tried; else it is noted that the blocks are good nowhere.
-    fn begin_mending(&mut self, core: &mut Core, region: Region, blocks: u16) -> bool {
+    /// A region is to be copied to a server, and cannot be read here as a whole. Whether it is to be sent as it is, with
+    /// its bad blocks as errors; else it is being mended, and copied later.
+    pub(crate) fn may_copy_damaged(
+        &mut self,
+        core: &mut Core,
+        server: ServerId,
+        region: Region,
+        bad: u16,
+    ) -> bool {
         let Some(reign) = &mut self.reign else {
             return false;
         };
-        if reign.is_damaged(region, blocks) {
+        if !reign.has_served {
+            self.adopt_region(core, region);
             return false;
         }
-        if reign.links.iter().all(|link| !link.current().contains(region)) {
-            self.note_damage(core, region, blocks);
+        let Some(found_at) = reign.damage(region, bad) else {
+            self.mend_region(core, region, bad);
+            return false;
+        };
+        let confirmed_at = found_at + DAMAGE_CONFIRMED_AFTER;
+        if core.now < confirmed_at {
+            if let Some(link) = reign.link_mut(server) {
+                link.next_copy_at = link.next_copy_at.max(confirmed_at);
+            }
+            core.wake_at(self.id, confirmed_at);
             return false;
         }
-        reign.mending.entry(region).or_default();
         true
     }
 
-    /// A region cannot be read here, and a copy in sync has another version of it. Whether that can be taken.
-    pub(crate) fn adopt_region(&mut self, core: &mut Core, region: Region) -> bool {
+    /// A region cannot be read here, and a copy in sync has another version of it, from before this reign: that is taken
+    /// instead.
+    fn adopt_region(&mut self, core: &mut Core, region: Region) {
         let Some(reign) = &mut self.reign else {
-            return false;
+            return;
         };
-        let writes = |key: &Key| match core.operations.get(*key).map(|operation| &operation.stage) {
-            Some(Stage::Writing(write)) => write.regions.contains(region),
-            _ => false,
-        };
-        // A write that is under way has its version here, and would lose it.
-        if reign.phase != Phase::Gathering || reign.open_writes.values().any(writes) {
-            return false;
-        }
         reign.mending.entry(region).or_insert_with(|| Mending { adopts: true, ..Mending::default() });
         self.continue_mending(core);
-        true
     }
 
     /// Goes on with the regions that are being mended, as soon as no write to them is in flight.
@@ -164,16 +208,19 @@ impl Extent {
         else {
             return;
         };
+        if let Some(at) = mending.retry_at.filter(|at| *at > core.now) {
+            core.wake_at(extent, at);
+            return;
+        }
         let is_read = mending.adopts || mending.image.is_some();
         let is_whole = mending.image.as_ref().is_some_and(|image| image.bad == 0);
         let next = if is_whole { None } else { reign.mender(region, mending) };
-        // A replica that is to be attached again, or to be marked down, has not been asked.
-        let are_all_there =
-            reign.links.iter().all(|link| !link.role.is_replica() || link.attached().is_some());
+        let can_ask_all = reign.can_ask_all();
         let (epoch, here) = (reign.epoch, reign.versions[region.index()]);
         let Some(mending) = reign.mending.get_mut(&region) else {
             return;
         };
+        mending.retry_at = None;
         if !is_read {
             mending.stage = MendStage::Reading;
             core.store(Pending::MendRead { extent, region }, StoreOp::ReadRegion { extent, region });
@@ -182,7 +229,7 @@ impl Extent {
             mending.stage = MendStage::Asked { server, attachment };
             core.send(server, Message::Fetch(Fetch { extent, epoch, attachment, region }));
         } else if let (true, Some(image)) = (mending.from.is_some(), &mending.image)
-            && (is_whole || are_all_there)
+            && (is_whole || can_ask_all)
         {
             let image = image.clone();
             let replaces = if mending.adopts { here } else { image.version };
@@ -191,8 +238,20 @@ impl Extent {
                 Pending::Mend { extent, region },
                 StoreOp::InstallRegion { extent, region, replaces, image },
             );
-        } else if are_all_there {
+        } else if mending.adopts || mending.withheld {
+            self.mend_later(core, region);
+        } else if can_ask_all {
             self.end_mending(core, region, false);
+        }
+    }
+
+    /// Begins anew after a while.
+    fn mend_later(&mut self, core: &mut Core, region: Region) {
+        if let Some(mending) = self.reign.as_mut().and_then(|reign| reign.mending.get_mut(&region)) {
+            let (waiting, adopts) = (std::mem::take(&mut mending.waiting), mending.adopts);
+            let at = core.now + RETRY_DELAY_MAX;
+            *mending = Mending { waiting, adopts, retry_at: Some(at), ..Mending::default() };
+            core.wake_at(self.id, at);
         }
     }
 
@@ -213,37 +272,50 @@ impl Extent {
         };
         mending.stage = MendStage::Idle;
         match image.filter(|image| image.version == here) {
-            // It was written anew before it was held.
+            // It was written anew before it was held, or the device had an error that passed.
             Some(image) if image.bad == 0 => self.end_mending(core, region, true),
             Some(image) => {
                 mending.image = Some(image);
                 self.continue_mending_of(core, region);
             }
-            None => self.end_mending(core, region, false),
+            None => self.mend_later(core, region),
         }
     }
 
     /// A copy sent a region, or cannot.
     pub(crate) fn handle_fetched(&mut self, core: &mut Core, from: ServerId, fetched: Fetched) {
         let Fetched { attachment, region, image, .. } = fetched;
-        let Some(mending) = self.reign.as_mut().and_then(|reign| reign.mending.get_mut(&region)) else {
+        let Some(reign) = &mut self.reign else {
             return;
         };
-        if mending.stage != (MendStage::Asked { server: from, attachment }) {
+        let asked = MendStage::Asked { server: from, attachment };
+        if reign.mending.get(&region).is_none_or(|mending| mending.stage != asked) {
             return;
         }
+        let Some(image) = image else {
+            // It has said nothing of the block: it is asked again once it is attached again.
+            self.handle_link_refused(core, from, attachment, Refusal::NotAttached);
+            return;
+        };
+        let is_in_sync = reign.link(from).is_some_and(|link| link.role == Role::InSync);
+        let is_equal = image.version == reign.versions[region.index()];
+        let may_give = match (is_equal, is_in_sync && reign.has_served) {
+            (true, _) => u16::MAX,
+            (false, true) => !reign.being_written(core, region),
+            (false, false) => 0,
+        };
+        let Some(mending) = reign.mending.get_mut(&region) else {
+            return;
+        };
         mending.stage = MendStage::Idle;
-        if let Some(image) = image {
-            let is_taken = match &mut mending.image {
-                Some(mine) => mine.mend_from(&image),
-                None => image.bad == 0,
-            };
-            if is_taken {
+        if let Some(mine) = &mut mending.image {
+            mending.withheld |= mine.bad & image.present & !image.bad & !may_give != 0;
+            if mine.mend_from(&image, may_give) {
                 mending.from = Some(from);
-                if mending.adopts {
-                    mending.image = Some(image);
-                }
             }
+        } else if image.bad == 0 {
+            mending.from = Some(from);
+            mending.image = Some(image);
         }
         self.continue_mending_of(core, region);
     }
@@ -262,15 +334,17 @@ impl Extent {
             return;
         };
         if outcome.is_err() {
-            return self.end_mending(core, region, false);
+            self.mend_later(core, region);
+            return;
         }
+        let may_conclude = !mending.withheld && !mending.adopts;
         if mending.adopts {
             reign.adopt(region, image.version, &image.identities);
         }
         core.counters.mended += 1;
         core.event(EngineEvent::Mended { extent: self.id, region, from });
-        if image.bad != 0 {
-            self.note_damage(core, region, image.bad);
+        if image.bad != 0 && may_conclude {
+            self.note_damage(core, region, image.version, image.bad);
         }
         self.end_mending(core, region, true);
     }
@@ -281,49 +355,58 @@ impl Extent {
             return;
         };
         for mending in reign.mending.values_mut() {
+            mending.asked.remove(&server);
             if matches!(mending.stage, MendStage::Asked { server: asked, .. } if asked == server) {
                 mending.stage = MendStage::Idle;
-                mending.asked.remove(&server);
             }
         }
         self.continue_mending(core);
     }
 
-    /// Blocks are good nowhere: told once, and the next who meets them does not ask again.
-    fn note_damage(&mut self, core: &mut Core, region: Region, blocks: u16) {
+    /// The reign ends: nobody waits here for a block any more.
+    pub(super) fn end_all_mending(&mut self, core: &mut Core, outcome: &ReplyOutcome) {
         let Some(reign) = &mut self.reign else {
             return;
         };
-        if reign.is_damaged(region, blocks) {
+        let mut waiting = Vec::new();
+        for mending in reign.mending.values_mut() {
+            waiting.append(&mut mending.waiting);
+        }
+        // What the store or a copy was asked for is answered yet.
+        reign.mending.retain(|_, mending| mending.stage != MendStage::Idle);
+        for (key, _) in waiting {
+            self.finish(core, key, outcome.clone());
+        }
+    }
+
+    /// Blocks are good nowhere: told once, and the next who meets them does not ask again.
+    fn note_damage(&mut self, core: &mut Core, region: Region, version: Version, blocks: u16) {
+        let Some(reign) = &mut self.reign else {
+            return;
+        };
+        if reign.damage(region, blocks).is_some() {
             return;
         }
-        let version = reign.versions[region.index()];
         let known = reign.damaged.get(&region).filter(|damage| damage.version == version);
         let blocks = blocks | known.map_or(0, |damage| damage.blocks);
-        reign.damaged.insert(region, Damage { version, blocks });
+        reign.damaged.insert(region, Damage { version, blocks, found_at: core.now });
         core.counters.unreadable += 1;
         core.event(EngineEvent::Unreadable { extent: self.id, region, blocks });
     }
 
+    /// Everybody who waits begins anew if the region was mended; else what is bad in it is good nowhere.
     fn end_mending(&mut self, core: &mut Core, region: Region, is_mended: bool) {
         let mending = self.reign.as_mut().and_then(|reign| reign.mending.remove(&region));
-        let Some(Mending { waiting, image, adopts, .. }) = mending else {
+        let Some(Mending { waiting, image, .. }) = mending else {
             return;
         };
-        if !is_mended {
-            let bad = waiting.iter().fold(0, |bad, (_, block)| bad | 1 << (block % BLOCKS_PER_REGION));
-            // What was to be taken whole and is whole nowhere is left as it is, and copied with what is bad in it.
-            let bad = if adopts { u16::MAX } else { image.map_or(bad, |image| bad | image.bad) };
-            self.note_damage(core, region, bad);
+        let bad = image.as_ref().map_or(0, |image| image.bad);
+        if let (false, Some(image)) = (is_mended, &image) {
+            self.note_damage(core, region, image.version, image.bad);
         }
-        let epoch = self.successor_epoch(core);
-        let is_draining = self.reign.as_ref().is_some_and(|reign| reign.phase == Phase::Draining);
         for (key, block) in waiting {
-            if is_mended {
+            if is_mended || bad >> (block % BLOCKS_PER_REGION) & 1 == 0 {
                 self.run(core, key);
-            } else if is_draining {
-                let outcome = self.moved_or_deleted(core, epoch);
-                self.finish(core, key, outcome);
             } else {
                 let start =
                     core.operations.get(key).map_or(0, |operation| operation.op.range().offset as u32);
@@ -332,7 +415,7 @@ impl Extent {
             }
         }
         self.unblock(core);
-        // Its copy may go on.
+        // Its copy may go on, and the scrub.
         core.wake(self.id);
     }
 }

@@ -102,11 +102,15 @@ impl Extent {
             Ok(evenkeel_types::store_op::StoreReply::Data(payload)) => payload,
             Ok(_) => unreachable!("a store answers a read with data or an error"),
             Err(error) => {
-                let outcome = refused(operation, error);
-                if let StoreError::BadBlock { block } = error
-                    && self.mend_block(core, key, block)
-                {
-                    return;
+                let mut outcome = refused(operation, error);
+                if let StoreError::BadBlock { block } = error {
+                    if self.mend_block(core, key, block) {
+                        return;
+                    }
+                    if self.reign.as_ref().is_some_and(|reign| reign.phase == Phase::Draining) {
+                        // Other copies may have it.
+                        outcome = self.moved_or_deleted(core, self.successor_epoch(core));
+                    }
                 }
                 self.finish(core, key, outcome);
                 return;

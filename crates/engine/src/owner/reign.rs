@@ -47,6 +47,8 @@ pub(crate) struct Reign {
     pub(crate) record: bool,
     /// The directory says that a copy is here, and there is none.
     pub(crate) lost: bool,
+    /// It has served: what copies in sync lack, or have more, are writes of this reign that are not answered yet.
+    pub(crate) has_served: bool,
     /// It has been told that this server took over.
     pub(crate) announced: bool,
     /// The version that each region has once all writes in flight are applied.
@@ -94,6 +96,7 @@ impl Reign {
             guard_until,
             record: false,
             lost: false,
+            has_served: false,
             announced: false,
             versions: Box::new([Version::NONE; REGIONS_PER_EXTENT]),
             in_flight: [0; REGIONS_PER_EXTENT],
@@ -116,13 +119,17 @@ impl Reign {
 
     /// Whether the reign could be begun anew without loss. What is owed to a syncing copy is kept in mind.
     pub(crate) fn is_idle(&self) -> bool {
-        let owes = |link: &CopyLink| {
-            link.role == Role::Syncing && link.attached().is_none_or(|attached| !attached.promised)
+        let owes = |link: &CopyLink| match link.role {
+            Role::Syncing => link.attached().is_none_or(|attached| !attached.promised),
+            // What the scrub found there would be forgotten, and the versions do not tell it.
+            Role::InSync => link.attached().is_some_and(|attached| !attached.mending.is_empty()),
+            Role::Target | Role::Replaced => false,
         };
         self.phase == Phase::Serving
             && self.running == 0
             && self.mover.is_none()
             && self.broken.is_empty()
+            && self.mending.is_empty()
             && !self.links.iter().any(owes)
     }
 

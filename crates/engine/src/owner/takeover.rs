@@ -244,6 +244,7 @@ impl Extent {
             return;
         };
         reign.phase = Phase::Serving;
+        reign.has_served = true;
         for key in std::mem::take(&mut self.waiting) {
             self.begin(core, key);
         }
@@ -295,6 +296,8 @@ impl Extent {
         for key in waiting {
             self.finish(core, key, self.moved_or_deleted(core, epoch));
         }
+        let outcome = self.moved_or_deleted(core, epoch);
+        self.end_all_mending(core, &outcome);
         for operation in core.operations.values_mut() {
             if operation.extent == self.id && !matches!(operation.stage, Stage::Waiting) {
                 operation.crossed_cut_over = true;

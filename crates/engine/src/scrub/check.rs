@@ -6,7 +6,7 @@ use crate::extent::Extent;
 use crate::owner::{Phase, Reign};
 use evenkeel_peer::{Checked, Found, Message};
 use evenkeel_types::store_op::{RegionImage, StoreOp};
-use evenkeel_types::{Region, ServerId, Version};
+use evenkeel_types::{Region, ServerId, Time, Version};
 use std::collections::BTreeMap;
 
 /// How often a region is read again because it was written to in the meantime. What is written all the time is read by
@@ -23,6 +23,8 @@ pub(crate) struct Check {
     reading: bool,
     /// What it is here, once that is read.
     here: Option<Found>,
+    /// When it last went on.
+    progressed_at: Time,
     /// Copies that have been asked, under these attachments.
     asked: BTreeMap<ServerId, u64>,
 }
@@ -61,6 +63,10 @@ impl Extent {
                 check.next();
                 continue;
             }
+            if reign.mending.contains_key(&region) {
+                // It is looked at again when it is as good as it can be.
+                return;
+            }
             if core.now < core.next_check_at {
                 let at = core.next_check_at;
                 core.wake_at(extent, at);
@@ -80,13 +86,22 @@ impl Extent {
         let (Some(check), Some(reign)) = (&mut self.check, &self.reign) else {
             return;
         };
+        if !check.reading || usize::from(check.region) != region.index() {
+            return;
+        }
         check.reading = false;
+        check.progressed_at = core.now;
         let Some(image) = image else {
             // The store has stopped, or the copy is gone.
             check.region = u8::MAX;
             return self.continue_check(core);
         };
         core.counters.scrubbed += u64::from(check.tries == 1);
+        if image.bad != 0 && reign.versions[region.index()] == image.version {
+            // What the copies have is looked at when it is mended here: until then it takes two to make a whole one.
+            self.mend_region(core, region, image.bad);
+            return self.continue_check(core);
+        }
         check.here = Some(Found { version: image.version, bad: image.bad, digest: image.digest() });
         if reign.phase == Phase::Serving {
             check.asked = reign.to_be_checked(region);
@@ -97,9 +112,6 @@ impl Extent {
         }
         if check.asked.is_empty() {
             check.next();
-        }
-        if image.bad != 0 {
-            self.mend_region(core, region, image.bad);
         }
         self.continue_check(core);
     }
@@ -115,28 +127,27 @@ impl Extent {
             return;
         }
         check.asked.remove(&from);
+        check.progressed_at = core.now;
         let is_last = check.asked.is_empty();
         let (here, now) = (check.here, reign.versions[region.index()]);
         let is_quiet = reign.is_quiet(region);
+        let mut is_comparable = !reign.mending.contains_key(&region);
         let attached = reign.link_mut(from).and_then(CopyLink::attached_mut);
         let attached = attached.filter(|attached| attached.attachment == checked.attachment);
-        let mut is_comparable = true;
-        if let (Some(here), Some(there), Some(attached)) = (here, checked.found, attached) {
+        if let (true, Some(here), Some(there), Some(attached)) =
+            (is_comparable, here, checked.found, attached)
+        {
             // Compared is only what was read in the same version. A copy that has another one while nothing was written
             // has diverged too.
             is_comparable = there.version == here.version || now == here.version && is_quiet;
-            let is_bad = there.bad & !here.bad != 0;
-            let has_diverged = is_comparable
-                && !is_bad
-                && here.bad == 0
-                && there.bad == 0
-                && (there.version, there.digest) != (here.version, here.digest);
-            if is_comparable && (is_bad || has_diverged) && attached.current.contains(region) {
+            let differs = (there.version, there.digest) != (here.version, here.digest);
+            let has_diverged = there.bad == 0 && differs;
+            if is_comparable && (there.bad != 0 || has_diverged) && attached.current.contains(region) {
                 attached.theirs[region.index()] = there.version;
                 attached.current = attached.current.without(region);
                 attached.mending = attached.mending.with(region);
-                core.counters.diverged += u64::from(has_diverged);
                 if has_diverged {
+                    core.counters.diverged += 1;
                     attached.diverged = attached.diverged.with(region);
                 }
             }
@@ -163,6 +174,15 @@ impl Extent {
 }
 
 impl Check {
+    pub(super) fn new(now: Time) -> Self {
+        Self { progressed_at: now, ..Self::default() }
+    }
+
+    /// When it last went on.
+    pub(super) const fn progressed_at(&self) -> Time {
+        self.progressed_at
+    }
+
     fn next(&mut self) {
         self.region = self.region.saturating_add(1);
         self.tries = 0;

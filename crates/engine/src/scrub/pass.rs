@@ -29,8 +29,8 @@ pub(crate) struct Scrub {
     asked: bool,
     /// Extents to be looked at, of the page that came last.
     page: VecDeque<ExtentId>,
-    /// The extent that is being looked at, since when.
-    at: Option<(ExtentId, Time)>,
+    /// The extent that is being looked at.
+    at: Option<ExtentId>,
     /// What had been counted when the pass began.
     before: Counters,
 }
@@ -88,10 +88,12 @@ impl Engine {
         if self.core.config.scrub.rate == 0 || self.core.view.is_none() {
             return;
         }
-        if let Some((id, since)) = self.scrub.at {
-            let is_stuck = now.since(since) >= CHECK_PATIENCE;
-            if self.extents.get(&id).is_some_and(|extent| extent.check.is_some()) && !is_stuck {
-                self.core.timers.at_latest(Timer::Scrub, since + CHECK_PATIENCE);
+        if let Some(id) = self.scrub.at {
+            let check = self.extents.get(&id).and_then(|extent| extent.check.as_ref());
+            let waits_until =
+                check.map(|check| check.progressed_at().max(self.core.next_check_at) + CHECK_PATIENCE);
+            if let Some(until) = waits_until.filter(|until| now < *until) {
+                self.core.timers.at_latest(Timer::Scrub, until);
                 return;
             }
             // An extent that is not served for long is looked at in the next pass.
@@ -100,8 +102,8 @@ impl Engine {
         }
         while let Some(id) = self.scrub.page.pop_front() {
             if self.core.route(id).is_some_and(|route| route.owner() == Some(self.core.me())) {
-                self.extent_mut(id).check = Some(Box::new(Check::default()));
-                self.scrub.at = Some((id, now));
+                self.extent_mut(id).check = Some(Box::new(Check::new(now)));
+                self.scrub.at = Some(id);
                 self.core.wake(id);
                 self.core.timers.at_latest(Timer::Scrub, now + CHECK_PATIENCE);
                 return;

@@ -209,3 +209,27 @@ fn a_start_reads_no_copy_into_memory_that_may_stay() {
     let kept = world.engine(2).extents.len();
     assert!(kept <= ACTIVE_EXTENTS_MAX, "{kept} extents: more than its owner uses");
 }
+
+/// What this server has given up is not owned again by a view that is behind, also if nothing is kept of it in memory.
+#[test]
+fn an_extent_that_was_given_up_is_not_owned_again_by_an_old_view() {
+    let mut world = World::new(3);
+    world.write_now(1, 0, BLOCK, 1);
+    world.start_move(1, 0, 2);
+    while world.view().route(world.extent(0)).unwrap().owner() != Some(ServerId(2)) {
+        assert!(world.step(), "the extent moves");
+    }
+    world.hold_views.insert(1);
+    world.settle();
+    // The new owner serves; this server's view still says that it is the owner.
+    world.write_now(2, 0, BLOCK, 2);
+    for index in 1..60 {
+        world.write_now(1, index * u64::from(EXTENT_BYTES), BLOCK, 1);
+    }
+    let read = world.read(1, 0, BLOCK);
+    world.settle();
+    assert!(world.is_open(1, read), "it waits for its view");
+    world.hold_views.clear();
+    world.settle();
+    assert_eq!(world.read_byte(1, read), 2);
+}

@@ -211,3 +211,113 @@ fn a_returning_server_without_space_waits_for_some_and_holds_nobody_up() {
     assert_eq!(state(&world, 2), MemberState::Up);
     assert_equal_copies(&world, 0, &[1, 2]);
 }
+
+/// The copy answers the scrub before the owner has read its own region again to mend it: in no order of events may one
+/// of two copies with different bad blocks be taken for the better one.
+#[test]
+fn in_no_order_of_events_does_a_bad_block_replace_a_good_one() {
+    for seed in 0..200 {
+        let mut world = World::with_replicas(2, 2);
+        world.write_now(1, 0, 4 * BLOCK, 7);
+        world.damage(1, 1);
+        world.damage(2, 2);
+        world.randomise(seed);
+        world.event(1, Event::StartScrub { rate: Some(1 << 40) });
+        if seed % 3 == 0 {
+            let _ = world.write(1, 3 * u64::from(BLOCK), BLOCK, 7);
+        }
+        if seed % 4 == 0 {
+            for _ in 0..world.draw(20) {
+                world.step();
+            }
+            world.disconnect(1, 2);
+            world.connect(1, 2);
+        }
+        world.pass_ms(3_000);
+        assert_eq!(world.byte_at(2, 0, 4 * BLOCK), 7, "seed {seed}");
+        assert_eq!(world.engine(1).counters().unreadable, 0, "seed {seed}");
+    }
+}
+
+/// A write reached the owner and not the copy, whose blocks are all good: those of the owner are not.
+#[test]
+fn a_broken_connection_does_not_make_the_owners_bad_block_everybodys() {
+    for epoch_grows in [false, true] {
+        let mut world = World::with_replicas(3, 2);
+        world.write_now(1, 0, 8 * BLOCK, 7);
+        world.damage(1, 2);
+        let sent = world.sent("write");
+        let write = world.write(1, 4 * u64::from(BLOCK), BLOCK, 9);
+        while world.sent("write") == sent {
+            assert!(world.step(), "the write goes to the copy");
+        }
+        while world.waiting(1, 2, "write") > 0 {
+            world.take_message(1, 2, "write");
+        }
+        world.settle();
+        world.disconnect(1, 2);
+        if epoch_grows {
+            // Also a reader, while the copy is not attached.
+            let _ = world.read(1, 2 * u64::from(BLOCK), BLOCK);
+            world.start_move_of(1, 0, 2, 3);
+        }
+        world.connect(1, 2);
+        world.pass_ms(4_000);
+        assert!(world.outcome(1, write).unwrap().is_ok());
+        assert!(world.is_whole(1) && world.is_whole(2));
+        assert_eq!(world.byte_at(3, 0, 4 * BLOCK), 7);
+        assert_eq!(world.byte_at(3, 4 * u64::from(BLOCK), BLOCK), 9);
+        assert_eq!(world.engine(1).counters().unreadable, 0);
+    }
+}
+
+/// A block is read while nobody can be asked; nothing is concluded from that.
+#[test]
+fn a_bad_block_that_is_read_while_the_copy_is_away_is_mended_when_it_is_back() {
+    let mut world = World::with_replicas(3, 2);
+    world.write_now(1, 0, 4 * BLOCK, 7);
+    world.damage(1, 2);
+    world.disconnect(1, 2);
+    let read = world.read(1, 0, 4 * BLOCK);
+    world.pass_ms(200);
+    assert!(world.is_open(1, read));
+    world.connect(1, 2);
+    // The copy that is good is to be replaced.
+    world.start_move_of(1, 0, 2, 3);
+    world.pass_ms(3_000);
+    assert_eq!(world.read_byte(1, read), 7);
+    assert!(world.is_whole(1) && world.is_whole(3));
+    assert_eq!(world.byte_at(1, 0, 4 * BLOCK), 7);
+}
+
+/// The store has no room for the mended region just now.
+#[test]
+fn a_region_that_cannot_be_put_in_its_place_is_tried_again() {
+    let mut world = World::with_replicas(2, 2);
+    world.write_now(1, 0, 4 * BLOCK, 7);
+    world.damage(1, 2);
+    world.servers.get_mut(&1).unwrap().store.no_space_for_regions = true;
+    let read = world.read(1, 0, 4 * BLOCK);
+    world.pass_ms(1_000);
+    assert!(world.is_open(1, read));
+    world.servers.get_mut(&1).unwrap().store.no_space_for_regions = false;
+    world.pass_ms(500);
+    assert_eq!(world.read_byte(1, read), 7);
+    assert_eq!(world.engine(1).counters().unreadable, 0);
+}
+
+/// Whoever waits for a block to be mended here goes to the next owner with everybody else.
+#[test]
+fn an_owner_that_is_replaced_keeps_nobody_waiting_for_a_block() {
+    let mut world = World::with_replicas(3, 2);
+    world.write_now(3, 0, 4 * BLOCK, 7);
+    world.damage(1, 2);
+    world.disconnect(1, 2);
+    let read = world.read(3, 0, 4 * BLOCK);
+    world.settle();
+    assert!(world.is_open(3, read));
+    // Cut off from everybody: another one takes over.
+    world.disconnect(1, 3);
+    world.pass_ms(9_000);
+    assert_eq!(world.read_byte(3, read), 7);
+}

@@ -68,6 +68,8 @@ pub(crate) struct ReadOp {
     /// All that did, of a region's blocks.
     bad_in_region: u16,
     failed: bool,
+    /// A read over several blocks failed: they are read one by one, to know which.
+    singly: bool,
     attempts: u32,
 }
 
@@ -88,6 +90,7 @@ impl Store {
             bad: None,
             bad_in_region: 0,
             failed: false,
+            singly: false,
             attempts: 0,
         };
         self.begin_read(op);
@@ -174,7 +177,8 @@ impl Store {
                 self.stats.cached_blocks_read += 1;
                 op.parts.push(Part::Data(data));
             } else {
-                push_device(&mut op.parts, block, record.place_of(block), record.crcs[block as usize]);
+                let most = if op.singly { 1 } else { DEVICE_READ_BLOCKS_MAX };
+                push_device(&mut op.parts, block, record.place_of(block), record.crcs[block as usize], most);
             }
         }
         self.issue_read(op);
@@ -232,8 +236,12 @@ impl Store {
         let Op::Read(mut op) = self.ops.remove(key) else { unreachable!("looked at above") };
         match op.bad {
             None => self.finish_read(*op),
-            Some(block) if op.failed => self.answer_damaged(*op, block),
+            Some(block) if op.failed && op.singly => self.answer_damaged(*op, block),
             Some(_) => {
+                if op.failed {
+                    // Which of the blocks, and whether it lasts, is seen when they are read one by one.
+                    (op.singly, op.failed, op.bad) = (true, false, None);
+                }
                 // The block may have been written in place meanwhile; if nothing changed, it is damaged.
                 self.stats.reads_repeated += 1;
                 op.attempts += 1;
@@ -347,10 +355,10 @@ fn push_zeros(parts: &mut SmallVec<[Part; 2]>) {
     }
 }
 
-fn push_device(parts: &mut SmallVec<[Part; 2]>, block: u16, place: (u32, u32), crc: u32) {
+fn push_device(parts: &mut SmallVec<[Part; 2]>, block: u16, place: (u32, u32), crc: u32, most: usize) {
     let linear = |(unit, block): (u32, u32)| u64::from(unit) * u64::from(UNIT_BLOCKS) + u64::from(block);
     if let Some(Part::Device { place: start, crcs, .. }) = parts.last_mut()
-        && crcs.len() < DEVICE_READ_BLOCKS_MAX
+        && crcs.len() < most
         && linear(*start) + crcs.len() as u64 == linear(place)
     {
         crcs.push(crc);

@@ -158,7 +158,7 @@ impl Store {
                 sections.push(Section { region, kind: SectionKind::Switch, mask: present, unit, crcs });
             }
             // Through the journal blocks would come that have no right checksum, and be read from memory until then.
-            None if bad != 0 => return Turn::Refused(StoreError::NoSpace),
+            None if bad != 0 => return Turn::Stalled,
             None => {
                 if mapped == NO_UNIT
                     && let Some(turn) = self.without_room(slot, &[region])

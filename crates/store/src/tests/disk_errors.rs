@@ -1,8 +1,8 @@
 //! What the store does when its disk reports an error.
 
-use super::harness::{Harness, MIB, blocks, extent, is_journal, pattern};
+use super::harness::{Harness, MIB, blocks, extent, is_journal, pattern, region};
 use crate::{DiskError, IoKind, StopReason};
-use evenkeel_types::store_op::{Content, StoreError};
+use evenkeel_types::store_op::{Content, StoreError, StoreOp, StoreReply};
 
 const NO_SPACE: DiskError = DiskError::NoSpace { code: 28 };
 
@@ -95,4 +95,35 @@ fn acknowledged_blocks_without_room_for_their_places_stop_the_store_and_come_bac
     assert_eq!(h.store.stop_reason(), Some(&StopReason::Disk { doing, offset, source: NO_SPACE }));
     let mut h = h.crash();
     assert_eq!(h.read(extent(0), blocks(3, 1)).unwrap(), pattern(1, 1), "what was acknowledged is there");
+}
+
+/// A device says of a whole request that it failed. The blocks that can be read are read, and the others named.
+#[test]
+fn an_error_of_the_device_costs_only_the_blocks_that_cannot_be_read() {
+    for lasts in [true, false] {
+        let mut h = Harness::new(64 * MIB);
+        h.write(extent(0), blocks(16, 16), pattern(3, 16)).unwrap();
+        h.checkpoint();
+        let ticket = h.submit(StoreOp::ReadRegion { extent: extent(0), region: region(1) });
+        let ios = h.poll();
+        assert_eq!(ios.len(), 1, "neighbours are read in one request");
+        h.store.handle_io(ios[0].id, Err(DiskError::Io { code: 5 }));
+        let singles = h.poll();
+        assert_eq!(singles.len(), 16);
+        for (block, io) in singles.iter().enumerate() {
+            if lasts && block == 4 {
+                h.store.handle_io(io.id, Err(DiskError::Io { code: 5 }));
+            } else {
+                h.complete(io);
+            }
+        }
+        h.collect();
+        let Ok(StoreReply::Image(image)) = &h.answers[&ticket] else { panic!("{:?}", h.answers[&ticket]) };
+        assert_eq!(image.bad, if lasts { 1 << 4 } else { 0 });
+        let mut content = pattern(3, 16).to_vec();
+        if lasts {
+            content[4 * 4096..5 * 4096].fill(0);
+        }
+        assert!(image.data.clone().into_bytes()[..] == content[..]);
+    }
 }
