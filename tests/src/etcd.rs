@@ -190,6 +190,23 @@ impl Etcd {
         let _ = child.wait();
     }
 
+    /// Ends all members at once.
+    ///
+    /// # Panics
+    /// If one does not run.
+    pub fn kill_all(&mut self) {
+        (0..self.count()).for_each(|member| self.kill(member));
+    }
+
+    /// Starts all members again after [`Self::kill_all`], and waits until they answer.
+    ///
+    /// # Panics
+    /// If they do not.
+    pub fn start_again(&mut self) {
+        (0..self.count()).for_each(|member| self.spawn(member));
+        self.wait();
+    }
+
     /// Has all members stand still; returns once they do.
     pub fn pause(&self) {
         self.signal(Signal::STOP);

@@ -23,7 +23,16 @@ impl Processes {
     /// If they do not.
     #[must_use]
     pub fn start(count: u16, flags: &str) -> Self {
-        Self::start_with(count, flags, |options| options)
+        Self::start_on(Etcd::start(1), count, flags)
+    }
+
+    /// The same on an etcd that runs.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn start_on(etcd: Etcd, count: u16, flags: &str) -> Self {
+        Self::start_with(etcd, count, flags, |_, options| options)
     }
 
     /// The same with relays between the servers that count what passes; see [`crate::PeerRelays`].
@@ -32,16 +41,25 @@ impl Processes {
     /// As [`Self::start`].
     #[must_use]
     pub fn relayed(count: u16, flags: &str) -> Self {
-        Self::start_with(count, flags, GroupOptions::relayed)
+        Self::start_with(Etcd::start(1), count, flags, |_, options| options.relayed())
     }
 
-    fn start_with(count: u16, flags: &str, more: impl Fn(GroupOptions) -> GroupOptions) -> Self {
-        let etcd = Etcd::start(1);
+    /// The same, each process with other options, by its number from 1.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn start_with(
+        etcd: Etcd,
+        count: u16,
+        flags: &str,
+        with: impl Fn(u16, GroupOptions) -> GroupOptions,
+    ) -> Self {
         let directory = format!("--directory {}", etcd.address());
         let mut processes: Vec<Group> = (1..=count)
             .map(|first| {
                 let options = GroupOptions::servers(1).store_size("1GiB").from_server(first);
-                Group::prepare(more(options.flag(&directory).flag(flags)))
+                Group::prepare(with(first, options.flag(&directory).flag(flags)))
             })
             .collect();
         for process in &mut processes {
