@@ -20,18 +20,8 @@ fn away() -> Duration {
 fn start() -> (Processes, Hosts) {
     let group = Processes::start_on(Etcd::start(3), 3, "--balance false");
     let iqn = group.processes[0].create_replicated("v1", &format!("{}MiB", EXTENTS * 4), 2);
-    let hosts = Hosts::fill(&group, &iqn, EXTENTS, 4);
+    let hosts = Hosts::fill(&group, &iqn, 0..EXTENTS, 4);
     (group, hosts)
-}
-
-/// The processes with the owner, with the other copy and without one, from 0: all extents are neighbours, and so placed
-/// together.
-fn placed(process: &Group) -> [usize; 3] {
-    let table = process.api().route("v1", "s1").expect("the route");
-    let number = |name: &str| name[1..].parse::<usize>().expect("s and a number") - 1;
-    let copies: Vec<usize> = table.extents[0].replicas.iter().map(|name| number(name)).collect();
-    assert!(table.extents.iter().all(|row| row.replicas == table.extents[0].replicas), "{table:?}");
-    [copies[0], copies[1], 3 - copies[0] - copies[1]]
 }
 
 fn owner_of(process: &Group, extent: u32) -> String {
@@ -74,7 +64,7 @@ fn everything_goes_on(group: &Processes, volume: &str, to: &str) {
 
 fn goes_away_and_comes_back(go: impl Fn(&mut Etcd), come: impl Fn(&mut Etcd)) {
     let (mut group, mut hosts) = start();
-    let [owner, _, third] = placed(&group.processes[0]);
+    let [owner, _, third] = group.placed("v1");
     let names = [owner, third].map(|place| format!("s{}", place + 1));
     for (round, to) in [(1, &names[1]), (2, &names[0])] {
         let meanwhile = hosts.while_at_work(|| {
@@ -120,7 +110,7 @@ fn a_directory_that_is_killed_and_started_again_is_missed_by_nobody_who_reads_an
 #[test]
 fn a_server_that_is_lost_while_the_directory_is_away_is_replaced_as_soon_as_it_is_back() {
     let (mut group, mut hosts) = start();
-    let [owner, other, _] = placed(&group.processes[0]);
+    let [owner, other, _] = group.placed("v1");
     hosts.while_at_work(|| {
         group.etcd.pause();
         std::thread::sleep(Duration::from_secs(2));

@@ -3,6 +3,7 @@
 use crate::blocks::Blocks;
 use crate::processes::Processes;
 use crate::writer::{StopAtEnd, Tally, Writer};
+use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -17,12 +18,12 @@ pub struct Hosts {
 }
 
 impl Hosts {
-    /// Hosts for a new volume's extents, all of whose blocks they write once; each has so many requests under way.
+    /// Hosts for extents of a new volume, all of whose blocks they write once; each has so many requests under way.
     ///
     /// # Panics
     /// If a write fails.
     #[must_use]
-    pub fn fill(group: &Processes, iqn: &str, extents: u32, depth: usize) -> Self {
+    pub fn fill(group: &Processes, iqn: &str, extents: Range<u32>, depth: usize) -> Self {
         let portals = group.portals();
         let writer = |extent: u32| {
             let blocks = Blocks::new(u64::from(extent) * EXTENT_BLOCKS, EXTENT_BLOCKS as usize);
@@ -31,7 +32,7 @@ impl Hosts {
             writer.fill(&portals[extent as usize % portals.len()]).expect("the volume is written");
             writer
         };
-        Self { writers: (0..extents).map(writer).collect() }
+        Self { writers: extents.map(writer).collect() }
     }
 
     /// Does something while they read and write.

@@ -2,7 +2,7 @@
 
 use crate::etcd::Etcd;
 use crate::group::{Group, GroupOptions};
-use evenkeel_api::{ServerCounters, ServerState, ServersTable};
+use evenkeel_api::{RouteTable, ServerCounters, ServerState, ServersTable};
 use std::time::{Duration, Instant};
 
 /// For what must come at some time.
@@ -97,6 +97,24 @@ impl Processes {
     /// If that does not come true within 60 s.
     pub fn all_are_up(&self) {
         all_are_up(self.running(), self.processes.len());
+    }
+
+    /// The processes with the owner and the other copy of a volume with two copies, and of three processes the one without,
+    /// from 0.
+    ///
+    /// # Panics
+    /// If its extents are not all placed together, as neighbours are.
+    #[must_use]
+    pub fn placed(&self, volume: &str) -> [usize; 3] {
+        let process = self.running().next().expect("a process runs");
+        let table: RouteTable = process.api().get(&format!("/v1/volumes/{volume}/route")).expect("the route");
+        let number = |name: &String| name[1..].parse::<usize>().expect("s and a number") - 1;
+        let owner = number(&table.extents[0].owner);
+        let copies: Vec<usize> = table.extents[0].replicas.iter().map(number).collect();
+        let others: Vec<usize> = copies.iter().copied().filter(|copy| *copy != owner).collect();
+        let are_together = table.extents.iter().all(|row| row.replicas == table.extents[0].replicas);
+        assert!(are_together && copies.len() == 2 && others.len() == 1, "{table:?}");
+        [owner, others[0], 3 - owner - others[0]]
     }
 
     /// What the servers that answer did since their starts, all together.

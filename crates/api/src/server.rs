@@ -44,6 +44,10 @@ pub struct ServerRow {
     pub disk: String,
     /// Why it stopped, if it did.
     pub reason: Option<String>,
+    /// For whom it waits before its copies count again: servers that have what was written while it was away, and are away
+    /// themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<String>,
     /// What it did since its last start; absent if its process does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counters: Option<ServerCounters>,

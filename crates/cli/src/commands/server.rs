@@ -137,7 +137,12 @@ impl Human for ServersTable {
             .servers
             .iter()
             .filter_map(|server| server.reason.as_ref().map(|why| format!("\n{}: {why}", server.server)));
-        format!("group {}\n{}{}", self.group, table(&columns, rows), reasons.collect::<String>())
+        let waits = self.servers.iter().filter_map(|server| {
+            let missing = server.waiting_for.as_ref()?;
+            Some(format!("\n{} waits for {missing}, with what was written last", server.server))
+        });
+        let below = reasons.chain(waits).collect::<String>();
+        format!("group {}\n{}{below}", self.group, table(&columns, rows))
     }
 }
 

@@ -39,6 +39,7 @@ pub(crate) fn servers() -> ServersTable {
         connected: vec!["s2".into()],
         disk: "uring direct".into(),
         reason: None,
+        waiting_for: None,
         counters: None,
     };
     let alone =

@@ -15,6 +15,8 @@ pub struct Owners {
     pub present: BTreeSet<ServerId>,
     /// Whether there is an extent among them that nobody can own now: its best copy is at a server that is down.
     pub is_any_away: bool,
+    /// Those servers: of the replicas of such an extent, the one that was up last.
+    pub away: BTreeSet<ServerId>,
 }
 
 impl View {
@@ -94,7 +96,10 @@ impl Owners {
             Some(owner) => {
                 self.present.insert(owner);
             }
-            None => self.is_any_away = true,
+            None => {
+                self.is_any_away = true;
+                self.away.extend(route.owner());
+            }
         }
     }
 }

@@ -169,6 +169,7 @@ fn row(name: &str, portal: String, peer: String) -> ServerRow {
         connected: Vec::new(),
         disk: "none".to_owned(),
         reason: None,
+        waiting_for: None,
         counters: None,
     }
 }

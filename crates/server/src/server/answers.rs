@@ -2,6 +2,7 @@
 
 use super::core::Core;
 use super::portal::Portal;
+use super::waits;
 use crate::ask::{Ask, MoveAsk, Ordered, Progress, Status, next_extent};
 use crate::clock;
 use evenkeel_api::{
@@ -170,6 +171,7 @@ fn status(core: &Core, portal: &Portal, about: &About) -> Status {
         connected: Vec::new(),
         disk: format!("{} {direct}", core.disk_name()),
         reason: None,
+        waiting_for: waits::waits_for(core),
         counters: Some(counters(core)),
     };
     let waiting_for = core.with_view(|view| {
@@ -184,7 +186,11 @@ fn status(core: &Core, portal: &Portal, about: &About) -> Status {
             };
         }
         if row.state != ServerState::Up {
-            return Some("its place in the group".to_owned());
+            let missing = row.waiting_for.as_ref();
+            return Some(missing.map_or_else(
+                || "its place in the group".to_owned(),
+                |missing| format!("{missing}, which has what was written last"),
+            ));
         }
         let missing = view.members().find(|(id, kept)| {
             *id != core.me() && kept.record.state == MemberState::Up && !connected.contains(id)

@@ -18,6 +18,7 @@ mod standstill;
 #[cfg(test)]
 mod tests;
 mod vital;
+mod waits;
 
 use self::balancer::{Balancer, TICK_EVERY};
 use self::core::{Core, Parts};
@@ -265,6 +266,7 @@ async fn serve(launch: &mut Launch, opened: Opened) -> Result<End, ServeError> {
     let accepting = vital.spawn("portal", Rc::clone(&targets).accept(portal));
     vital.spawn("balancing", balance(Rc::clone(&core), presence));
     vital.spawn("tidying", tidy(Rc::clone(&core)));
+    vital.spawn("waiting for others", waits::tell(Rc::clone(&core)));
     vital.spawn("standstills", standstill::watch(Rc::clone(&core), Rc::clone(&targets)));
     let about = answers::About {
         portal: launch.server.portal.to_string(),

@@ -1,0 +1,192 @@
+//! What it costs to bring a group back to all its copies, while hosts read and write: after a server was away, when one is
+//! gone for good, and when one is emptied.
+
+use evenkeel_tests::{Foreground, Hosts, Processes, StopAtEnd, Stretch, count_of, wait_until};
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+/// Extents that hosts write to meanwhile, those that lie there, and one where latencies are measured.
+const BUSY: u32 = 4;
+const ALL: u32 = 20;
+const EXTENT_BLOCKS: u64 = 1024;
+const REGIONS: u64 = 64;
+/// How long the group is watched before and after.
+const CALM: Duration = Duration::from_secs(3);
+
+/// A group whose hosts are at work.
+struct Stage {
+    group: Processes,
+    iqn: String,
+    busy: Hosts,
+    quiet: Hosts,
+}
+
+impl Stage {
+    fn start(flags: &str) -> Self {
+        let group = Processes::start(3, flags);
+        let iqn = group.processes[0].create_replicated("v1", &format!("{}MiB", (ALL + 1) * 4), 2);
+        let busy = Hosts::fill(&group, &iqn, 0..BUSY, 2);
+        let quiet = Hosts::fill(&group, &iqn, BUSY..ALL, 2);
+        Self { group, iqn, busy, quiet }
+    }
+
+    /// Does something while hosts work and latencies are measured, through the portals of servers that stay.
+    fn measured<T>(&mut self, portals: &[usize], act: impl FnOnce(&mut Processes, &Foreground) -> T) -> T {
+        let portals: Vec<String> = portals.iter().map(|at| self.group.processes[*at].portal(1)).collect();
+        let (foreground, stop) = (Foreground::default(), AtomicBool::new(false));
+        let (group, iqn) = (&mut self.group, &self.iqn);
+        std::thread::scope(|scope| {
+            let _stop_at_end = StopAtEnd(&stop);
+            scope.spawn(|| foreground.run(&portals, iqn, u64::from(ALL) * EXTENT_BLOCKS, &stop));
+            self.busy.while_at_work(|| act(group, &foreground))
+        })
+    }
+
+    /// Nothing failed, and all is there.
+    fn judge(&mut self) {
+        let tally = self.busy.saw_no_error();
+        println!("{} writes, {} reads, 0 errors, longest {:.2?}", tally.writes, tally.reads, tally.longest);
+        let portals: Vec<String> = self.group.running().map(|process| process.portal(1)).collect();
+        self.busy.all_is_there(&portals);
+        self.quiet.all_is_there(&portals[..1]);
+    }
+}
+
+/// The calm stretch before something is done.
+fn calm(foreground: &Foreground) -> Stretch {
+    let from = Instant::now();
+    std::thread::sleep(CALM);
+    foreground.stretch(from, Instant::now())
+}
+
+fn median(mut ratios: Vec<f64>) -> f64 {
+    ratios.sort_by(f64::total_cmp);
+    ratios[ratios.len() / 2]
+}
+
+/// Waits until all copies of all extents are at these servers only.
+fn wait_until_placed(group: &Processes, asked: usize, without: &str) {
+    let seen_by = format!("s{}", asked + 1);
+    let route = || group.processes[asked].api().route("v1", &seen_by).expect("the route");
+    wait_until(
+        || format!("nothing is at {without}: {:?}", route()),
+        || {
+            let table = route();
+            let settled = |row: &evenkeel_api::RouteRow| {
+                row.replicas.len() == 2
+                    && row.moving_to.is_none()
+                    && !row.replicas.iter().any(|name| name == without)
+            };
+            table.extents.iter().all(settled)
+        },
+    );
+}
+
+/// `ROUNDS` times a server is away for `AWAY_S` seconds.
+#[test]
+fn a_server_that_was_away_is_sent_what_changed_and_nothing_else() {
+    let away = Duration::from_secs(count_of("AWAY_S", 8));
+    let mut stage = Stage::start("--balance false");
+    let [owner, other, third] = stage.group.placed("v1");
+    let (mut during, mut after) = (Vec::new(), Vec::new());
+    for round in 1..=count_of("ROUNDS", 1) {
+        let (back_ratio, after_ratio) = stage.measured(&[owner, third], |group, foreground| {
+            let before = calm(foreground);
+            group.processes[other].kill();
+            std::thread::sleep(away);
+            let counted = group.counters();
+            let from = Instant::now();
+            group.processes[other].spawn();
+            group.all_are_up();
+            let to = Instant::now();
+            let then = calm(foreground);
+            let back = foreground.stretch(from, to);
+            let counters = group.counters();
+            let compared = counters.regions_compared - counted.regions_compared;
+            let sent = counters.regions_sent - counted.regions_sent;
+            println!(
+                "round {round}: away for {away:?}; {compared} regions compared, {sent} sent; before: {before}; while it came \
+                 back ({:.1?}): {back}, {:.2} of before; after: {then}, {:.2}",
+                to - from,
+                back.against(&before),
+                then.against(&before)
+            );
+            assert!(compared >= u64::from(ALL) * REGIONS, "{compared} regions compared");
+            // The busy extents and the measured one may differ in all their regions, and nothing else does.
+            let most = u64::from(BUSY + 1) * REGIONS;
+            assert!(sent > 0 && sent <= most, "{sent} regions sent, {most} can differ");
+            (back.against(&before), then.against(&before))
+        });
+        during.push(back_ratio);
+        after.push(after_ratio);
+    }
+    println!(
+        "p99 against before, median: while it came back {:.2}, after {:.2}",
+        median(during),
+        median(after)
+    );
+    stage.judge();
+    assert_eq!(stage.group.warnings_but(&["has not answered for"]), []);
+}
+
+/// `ROUNDS` times a server does not come back for long, and its copies are made anew.
+#[test]
+fn the_copies_of_a_server_that_is_gone_for_good_are_made_anew_under_load() {
+    let mut stage = Stage::start("--balance false --rebuild-after-s 3");
+    let mut ratios = Vec::new();
+    for round in 1..=count_of("ROUNDS", 1) {
+        let [owner, gone, third] = stage.group.placed("v1");
+        let ratio = stage.measured(&[owner, third], |group, foreground| {
+            let before = calm(foreground);
+            group.processes[gone].kill();
+            let from = Instant::now();
+            wait_until_placed(group, owner, &format!("s{}", gone + 1));
+            let to = Instant::now();
+            // The first seconds are those until the server is given up.
+            let begun = (from + Duration::from_secs(5)).min(to - Duration::from_millis(500));
+            let rebuild = foreground.stretch(begun, to);
+            println!(
+                "round {round}: all copies again after {:.1?}; before: {before}; meanwhile: {rebuild}, {:.2} of before",
+                to - from,
+                rebuild.against(&before)
+            );
+            group.processes[gone].spawn();
+            group.all_are_up();
+            rebuild.against(&before)
+        });
+        ratios.push(ratio);
+    }
+    println!("p99 against before, median: while copies were made anew {:.2}", median(ratios));
+    stage.judge();
+    assert_eq!(stage.group.warnings_but(&["has not answered for"]), []);
+}
+
+/// `ROUNDS` times the owner of everything is emptied.
+#[test]
+fn a_server_is_emptied_under_load_and_hosts_are_answered_as_before() {
+    let mut stage = Stage::start("--balance false");
+    let mut ratios = Vec::new();
+    for round in 1..=count_of("ROUNDS", 1) {
+        let [owner, other, third] = stage.group.placed("v1");
+        let name = format!("s{}", owner + 1);
+        let ratio = stage.measured(&[other, third], |group, foreground| {
+            let before = calm(foreground);
+            let from = Instant::now();
+            let _ = group.processes[third].evenkeel(&["server", "drain", &name]).ok();
+            wait_until_placed(group, third, &name);
+            let to = Instant::now();
+            let drain = foreground.stretch(from, to);
+            println!(
+                "round {round}: empty after {:.1?}; before: {before}; meanwhile: {drain}, {:.2} of before",
+                to - from,
+                drain.against(&before)
+            );
+            let _ = group.processes[third].evenkeel(&["server", "drain", &name, "--undo"]).ok();
+            drain.against(&before)
+        });
+        ratios.push(ratio);
+    }
+    println!("p99 against before, median: while a server was emptied {:.2}", median(ratios));
+    stage.judge();
+    assert_eq!(stage.group.warnings_but(&[]), []);
+}
