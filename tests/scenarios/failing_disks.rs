@@ -5,14 +5,10 @@
 use evenkeel_iscsi::initiator::{Done, Event};
 use evenkeel_scsi::initiator::request;
 use evenkeel_scsi::{AdditionalSense, SenseKey, Status};
-use evenkeel_tests::{Group, GroupOptions, Initiator, run_within};
+use evenkeel_tests::{Group, GroupOptions, Initiator, SmallDisk, run_within};
 use evenkeel_types::Bytes;
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -29,55 +25,6 @@ const SHOWS_WITHIN: Duration = Duration::from_secs(60);
 /// What the operating system says of a full file system.
 const NO_SPACE: &str = "No space left on device (os error 28)";
 
-/// A small file system in a folder, until it is dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None`, with the reason printed, where nothing can be mounted.
-    fn mount(folder: &Path, size: &str) -> Option<Self> {
-        std::fs::create_dir_all(folder).expect("the folder can be made");
-        let args = ["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"];
-        let mounted = Command::new("mount").args(args).arg(folder).output();
-        match mounted {
-            Ok(mounted) if mounted.status.success() => Some(Self(folder.to_owned())),
-            Ok(mounted) => {
-                println!("skipped: cannot mount here: {}", String::from_utf8_lossy(&mounted.stderr).trim());
-                None
-            }
-            Err(e) => {
-                println!("skipped: no mount here: {e}");
-                None
-            }
-        }
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.0.join("filler")
-    }
-
-    /// Fills it to the last page.
-    fn fill(&self) {
-        let mut file = File::options().create(true).append(true).open(self.filler()).expect("a file opens");
-        let mut written = 0u64;
-        while file.write_all(&[1; 4096]).is_ok() {
-            written += 4096;
-        }
-        assert!(written > 0, "there was room");
-    }
-
-    /// Gives all back that filled it.
-    fn clear(&self) {
-        std::fs::remove_file(self.filler()).expect("the file can be removed");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a process that was killed may still be about to let go of it.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
 /// A group whose last server lies on the small disk. The order is that of taking down.
 struct OnSmallDisk {
     group: Group,
@@ -90,7 +37,7 @@ impl OnSmallDisk {
     fn start(servers: u16) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let data = folder.path().join("data");
-        let disk = SmallDisk::mount(&data.join(format!("s{servers}")), "96m")?;
+        let disk = SmallDisk::in_memory(&data.join(format!("s{servers}")), "96m")?;
         let mut options = GroupOptions::servers(servers).store_size("256MiB").flag("--balance false");
         options.data = Some(data);
         let group = Group::start(options);
@@ -258,7 +205,7 @@ fn a_process_ends_with_exit_code_1_when_its_last_server_stops() {
 fn a_preallocated_store_takes_its_space_at_once_and_needs_no_more_later() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let data = folder.path().join("data");
-    let Some(disk) = SmallDisk::mount(&data.join("s1"), "300m") else { return };
+    let Some(disk) = SmallDisk::in_memory(&data.join("s1"), "300m") else { return };
     // An address that no other test uses: the processes differ.
     let [_, b, c, d] = std::process::id().to_be_bytes();
     let at = |port: u16| format!("127.{}.{c}.{d}:{port}", 150 + b);

@@ -265,6 +265,13 @@ pub enum EngineEvent {
     },
     /// The directory says that this server is down: others went on without it. It ends everything, and starts anew.
     FoundDown,
+    /// The store here has no room for a write that the owner has sequenced, and that other copies may have taken: this
+    /// copy cannot keep up, so the server has to leave as a whole. Space that a store sets aside is there; but a file
+    /// system that a sparse store lies on may be full.
+    CannotKeepUp {
+        /// Which extent's copy.
+        extent: ExtentId,
+    },
     /// This server's copies are as good as their owners': it is up.
     Rejoined,
     /// All extents of this server were compared with the copies at a server that was away.

@@ -9,10 +9,14 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// Questions that may wait at a server; more are refused.
 pub(crate) const ASKS_MAX: usize = 64;
+
+/// How long a server is given to say how it is. One whose thread waits for a disk that hangs does not.
+pub(crate) const STATUS_WITHIN: Duration = Duration::from_secs(2);
 
 /// A question, with the place for the answer.
 pub(crate) enum Ask {
@@ -104,6 +108,11 @@ impl ServerHandle {
     /// The server in its present life.
     pub(crate) fn actor(&self) -> Actor {
         Actor { server: self.id, incarnation: Incarnation(self.incarnation.load(Ordering::Acquire)) }
+    }
+
+    /// Asks how it is; `None` if it does not answer soon.
+    pub(crate) async fn status(&self) -> Option<Status> {
+        tokio::time::timeout(STATUS_WITHIN, self.ask(Ask::Status)).await.ok().flatten()
     }
 
     /// Asks and waits for the answer; `None` if the server has stopped or has too much to do.

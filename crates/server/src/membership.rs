@@ -4,7 +4,7 @@ use crate::entropy::random_u64;
 use crate::error::{ServeError, error};
 use crate::security::authority::Issued;
 use evenkeel_meta::change::{self, Actor, ChangeError};
-use evenkeel_meta::records::{FORMAT_VERSION, Fingerprint, FormatRecord, ServerRecord};
+use evenkeel_meta::records::{FORMAT_VERSION, Fingerprint, FormatRecord, MemberState, ServerRecord};
 use evenkeel_meta::{Directory, KeyRange, Keyspace, Txn, View};
 use evenkeel_types::{Incarnation, ServerId};
 
@@ -134,5 +134,21 @@ pub(crate) fn start(
     settle(directory, keys, |view| {
         let txn = change::start_server(view, server, incarnation).map_err(|e| error(e.to_string()))?;
         Ok((Actor { server, incarnation }, Some(txn)))
+    })
+}
+
+/// Takes a server that cannot go on out of the group, so that others need not find out: the other copies of what it holds
+/// are there for its hosts at once. Whether it left; one whose extents have no other copy stays, for nobody can go on
+/// without it, and so does one that the group has given up already.
+pub(crate) fn leave(directory: &dyn Directory, keys: &Keyspace, actor: Actor) -> Result<bool, ServeError> {
+    settle(directory, keys, |view| {
+        let is_counted_on = view.member(actor.server).is_some_and(|kept| {
+            kept.record.state != MemberState::Down && kept.record.incarnation == actor.incarnation
+        });
+        if !is_counted_on || !view.has_shared_extents(actor.server) {
+            return Ok((false, None));
+        }
+        let txn = change::mark_down(view, actor, actor.server).map_err(|e| error(e.to_string()))?;
+        Ok((true, Some(txn)))
     })
 }

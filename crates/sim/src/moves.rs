@@ -304,6 +304,10 @@ impl World<'_> {
                 self.note(About::Routine, format_args!("{id} found itself down"));
                 return self.found_down(id);
             }
+            EngineEvent::CannotKeepUp { extent } => {
+                self.note(About::Extent(extent), format_args!("{id} has no room for a write to {extent}"));
+                return self.found_down(id);
+            }
             EngineEvent::Rejoined => {
                 self.coverage.count(Row::Rejoined);
                 self.rules.rejoined(id);

@@ -2,10 +2,11 @@
 
 use crate::core::Pending;
 use crate::engine::Engine;
+use crate::event::EngineEvent;
 use crate::replica::copy_outcome;
 use crate::slots::Key;
 use evenkeel_peer::{
-    Checked, Copied, CopyOutcome, Fetched, Found, InventoryReply, Message, Refusal, Reserved, Written,
+    Checked, Copied, CopyOutcome, Fetched, Found, InventoryReply, Message, Part, Refusal, Reserved, Written,
 };
 use evenkeel_types::store_op::{RegionImage, StoreError, StoreOutcome, StoreReply, StoreTicket};
 
@@ -92,6 +93,12 @@ impl Engine {
     fn answer_copy(&mut self, pending: Pending, outcome: StoreOutcome) {
         match pending {
             Pending::ReplicaWrite { server, session, extent, attachment, tag, version } => {
+                let is_replica = || {
+                    self.extents.get(&extent).is_some_and(|extent| extent.copy.part() == Some(Part::Replica))
+                };
+                if matches!(outcome, Err(StoreError::NoSpace)) && is_replica() {
+                    self.core.event(EngineEvent::CannotKeepUp { extent });
+                }
                 let outcome = copy_outcome(&outcome);
                 let written = Written { extent, attachment, tag, version, outcome };
                 self.core.answer(server, session, Message::Written(written));

@@ -41,6 +41,25 @@ fn a_write_is_answered_when_all_replicas_have_it() {
     assert_eq!(world.byte_at(3, 0, BLOCK), 2);
 }
 
+/// What a copy set aside is there, but for a store that finds its file system full: then its server has to leave, for others
+/// have the write.
+#[test]
+fn a_replica_that_cannot_take_a_sequenced_write_says_so_and_goes() {
+    let mut world = World::with_replicas(3, 2);
+    world.write_now(1, 0, BLOCK, 1);
+    world.servers.get_mut(&2).unwrap().store.refuse_writes = 1;
+    let write = world.write(1, 0, BLOCK, 2);
+    world.settle();
+    assert!(world.is_open(1, write), "one copy does not have it");
+    let extent = world.extent(0);
+    assert!(world.servers[&2].events.contains(&EngineEvent::CannotKeepUp { extent }));
+    world.crash(2);
+    world.pass_ms(4_500);
+    assert!(world.outcome(1, write).unwrap().is_ok());
+    assert_eq!(state(&world, 2), MemberState::Down);
+    assert_eq!(world.byte_at(3, 0, BLOCK), 2);
+}
+
 #[test]
 fn another_replica_takes_over_from_a_dead_owner_and_has_everything() {
     let mut world = World::with_replicas(3, 2);

@@ -4,7 +4,7 @@ use super::Group;
 use super::fetch::fetch;
 use super::reply::{Failure, unavailable};
 use super::scope::{Caller, HERE};
-use crate::ask::{Ask, ServerHandle};
+use crate::ask::{Ask, STATUS_WITHIN, ServerHandle};
 use axum::http::Method;
 use evenkeel_meta::View;
 use evenkeel_meta::records::{MemberRecord, MemberState, ServerRecord};
@@ -35,7 +35,7 @@ impl Process {
 }
 
 impl ServerHandle {
-    /// Looks at the server's view of the directory; `None` if it has none yet or has stopped.
+    /// Looks at the server's view of the directory; `None` if it has none yet, has stopped, or does not answer soon.
     pub(super) async fn look<T: Send + 'static>(
         &self,
         look: impl FnOnce(&View) -> T + Send + 'static,
@@ -43,7 +43,7 @@ impl ServerHandle {
         let (answer, answered) = oneshot::channel();
         let look = Box::new(move |view: &View| drop(answer.send(look(view))));
         self.asks.try_send(Ask::Look(look)).ok()?;
-        answered.await.ok()
+        tokio::time::timeout(STATUS_WITHIN, answered).await.ok()?.ok()
     }
 }
 

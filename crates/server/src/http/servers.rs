@@ -83,7 +83,7 @@ impl Group {
     /// What the servers of this process wait for before they serve.
     async fn own_wait(&self) -> Option<String> {
         for server in &self.servers {
-            let waits = match server.ask(Ask::Status).await {
+            let waits = match server.status().await {
                 Some(status) => status.waiting_for,
                 None if server.stopped.get().is_some() => Some("its restart: it has stopped".to_owned()),
                 None => Some("an answer".to_owned()),
@@ -98,20 +98,23 @@ impl Group {
     async fn own_rows(&self) -> Vec<(ServerId, ServerRow)> {
         let mut rows = Vec::new();
         for server in &self.servers {
-            let row = match server.ask(Ask::Status).await {
+            let row = match server.status().await {
                 Some(status) => Some(status.row),
-                None => server.stopped.get().and_then(|why| self.stopped_row(server, why)),
+                None => match server.stopped.get() {
+                    Some(why) => self.gone_row(server, ServerState::Stopped, why),
+                    None => self.gone_row(server, ServerState::Down, "it does not answer: its disk may hang"),
+                },
             };
             rows.extend(row.map(|row| (server.id, row)));
         }
         rows
     }
 
-    /// What is known of a server that has stopped.
-    fn stopped_row(&self, server: &ServerHandle, why: &str) -> Option<ServerRow> {
+    /// What is known of a server that says nothing any more.
+    fn gone_row(&self, server: &ServerHandle, state: ServerState, why: &str) -> Option<ServerRow> {
         let config = self.config.servers.iter().find(|config| config.name == server.name)?;
         Some(ServerRow {
-            state: ServerState::Stopped,
+            state,
             incarnation: server.actor().incarnation.0,
             reason: Some(why.to_owned()),
             ..row(&server.name, config.portal.to_string(), config.peer.to_string())

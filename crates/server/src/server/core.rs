@@ -524,6 +524,13 @@ impl Core {
                 self.found_down.set(true);
                 self.fail("the group went on without it".to_owned());
             }
+            Output::Event(EngineEvent::CannotKeepUp { extent }) => {
+                self.fail(format!(
+                    "store '{}': there is no room for what other copies of {extent} may have taken; make room on the file \
+                     system that it lies on, then start again",
+                    self.store_path.display()
+                ));
+            }
             Output::Event(event) => {
                 self.moves.borrow_mut().note(&self.name, &event);
                 self.balancer.borrow_mut().note(now, &event);

@@ -33,6 +33,7 @@ use crate::clock;
 use crate::config::{ServeConfig, ServerConfig};
 use crate::disk;
 use crate::error::{ServeError, error};
+use crate::membership;
 use crate::names::TargetNames;
 use crate::security::identity::Identity;
 use crate::security::tls::PeerTls;
@@ -42,6 +43,7 @@ use evenkeel_meta::change::Actor;
 use evenkeel_meta::{Directory, Keyspace};
 use evenkeel_peer::{Local, Message, MoveOrder as OrderMessage};
 use evenkeel_store::Store;
+use evenkeel_types::Incarnation;
 use std::collections::VecDeque;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -61,6 +63,8 @@ const RESTARTS_WITHIN: Duration = Duration::from_secs(600);
 /// How long a server tries to start anew, and how often.
 const REOPENED_WITHIN: Duration = Duration::from_secs(600);
 const REOPEN_EVERY: Duration = Duration::from_secs(1);
+/// How long a server that cannot go on tries to leave the group.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 /// How long a server runs before its scrub begins: others may be starting too.
 const SCRUB_FIRST_AFTER: Duration = Duration::from_secs(600);
 /// How often the store is asked whether it wants to tidy up.
@@ -116,15 +120,36 @@ pub(crate) fn launch(launch: Launch) -> Result<Launched, ServeError> {
                 }
             };
             let _ = ready.send(Ok(opened.actor));
-            match begun.recv() {
-                Ok(()) => run(launch, opened, &life),
-                Err(_) => Ok(()),
+            if begun.recv().is_err() {
+                return Ok(());
             }
+            let (name, directory, keys) =
+                (launch.server.name.clone(), Arc::clone(&launch.directory), launch.keys.clone());
+            let server = opened.actor.server;
+            // With what it returns from go its ports and connections: peers and hosts see that the server is gone.
+            let ran = run(launch, opened, &life);
+            if ran.is_err() {
+                let actor = Actor { server, incarnation: Incarnation(life.load(Ordering::Acquire)) };
+                leave(&name, directory, keys, actor);
+            }
+            ran
         })
         .map_err(|e| error(format!("server '{name}': no thread: {e}")))?;
     let actor = started.recv().map_err(|_| error(format!("server '{name}' ended while it started")))??;
     incarnation.store(actor.incarnation.0, Ordering::Release);
     Ok(Launched { thread, actor, incarnation, begin })
+}
+
+/// Takes a server that could not go on out of the group, if the directory answers in time; else others will mark it down.
+fn leave(name: &str, directory: Arc<dyn Directory>, keys: Keyspace, actor: Actor) {
+    let (left, outcome) = std::sync::mpsc::channel();
+    std::thread::spawn(move || drop(left.send(membership::leave(&*directory, &keys, actor))));
+    match outcome.recv_timeout(LEAVE_WITHIN) {
+        Ok(Ok(true)) => tracing::info!(server = %name, "left the group: others go on without it"),
+        Ok(Ok(false)) => {}
+        Ok(Err(why)) => tracing::info!(server = %name, "could not leave the group: {why}"),
+        Err(_) => tracing::info!(server = %name, "could not leave the group: the directory does not answer"),
+    }
 }
 
 /// Runs a server until it is stopped. If the group went on without it, it drops everything and starts anew, as a server

@@ -53,7 +53,7 @@ impl MoveLog {
                     "compared {regions} regions with {other}, {differing} in extents that differ"
                 );
             }
-            EngineEvent::FoundDown => {}
+            EngineEvent::FoundDown | EngineEvent::CannotKeepUp { .. } => {}
             EngineEvent::Mended { extent, region, from } => {
                 tracing::warn!(server, "mended region {region} of {extent} from the copy at {from}");
             }
