@@ -54,6 +54,25 @@ pub struct RebuiltRoutes {
     pub missing_volumes: Vec<MissingVolume>,
     /// The generation of the directory's epochs.
     pub generation: u16,
+    /// Volumes that the directory did not know, and knows again.
+    #[serde(default)]
+    pub adopted_volumes: Vec<AdoptedVolume>,
+    /// Servers that the directory of the backup's time had as away, and whose copies count now.
+    #[serde(default)]
+    pub counted_again: Vec<String>,
+}
+
+/// A volume that was made after the backup, and is in the directory again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdoptedVolume {
+    /// Its number.
+    pub volume: u64,
+    /// Its name.
+    pub name: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Copies of each extent.
+    pub replicas: u8,
 }
 
 /// A route that was rebuilt.

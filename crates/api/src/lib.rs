@@ -18,7 +18,9 @@ mod version;
 mod volume;
 
 pub use certificate::{CertificateRow, CertificatesTable, CreateJoinToken, JoinToken, RevokeCertificates};
-pub use doctor::{ExtentList, ExtentLists, ExtentOnDisk, MissingVolume, RebuiltRoute, RebuiltRoutes};
+pub use doctor::{
+    AdoptedVolume, ExtentList, ExtentLists, ExtentOnDisk, MissingVolume, RebuiltRoute, RebuiltRoutes,
+};
 pub use error::ApiError;
 pub use load::{Balancing, LoadTable, ResourceLoad, ServerLoadRow};
 pub use moves::{MoveRequest, MoveRow, MoveState, MovesTable};

@@ -18,6 +18,7 @@ use crate::slots::Key;
 use evenkeel_meta::Route;
 use evenkeel_peer::ReplyOutcome;
 use evenkeel_types::{Epoch, ExtentId, ServerId, Time, WriteId};
+use smallvec::SmallVec;
 use std::collections::{BTreeMap, VecDeque};
 
 /// See the module's head.
@@ -284,7 +285,10 @@ pub(crate) fn arrived(
     }
 }
 
-/// Which servers an operation's outcome depends on beside the owner; for messages.
-pub(crate) fn replicas_of(route: &Route) -> Vec<ServerId> {
-    route.replicas.to_vec()
+/// The replicas of a route as records keep them: the owner first. After the directory was restored from a backup, nothing
+/// else tells which of the copies of one epoch has everything; a server that is being brought up to date accepts the epoch
+/// too.
+pub(crate) fn owner_first(replicas: &[ServerId], owner: ServerId) -> SmallVec<[ServerId; 3]> {
+    let others = replicas.iter().copied().filter(|server| *server != owner);
+    replicas.contains(&owner).then_some(owner).into_iter().chain(others).collect()
 }

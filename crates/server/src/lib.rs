@@ -32,7 +32,7 @@ mod verify;
 
 pub use clock::wall_ms;
 pub use config::ServeConfig;
-pub use doctor::{Rebuild, extents, rebuild_routes};
+pub use doctor::{Adopt, Rebuild, extents, rebuild_routes};
 pub use error::ServeError;
 pub use offline::check;
 pub use process::{Running, serve, start};

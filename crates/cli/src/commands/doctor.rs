@@ -3,9 +3,9 @@
 use super::{Context, volume};
 use crate::failure::{Exit, Failure};
 use crate::output::{Column, Human, count, show, table};
-use evenkeel_api::{ExtentList, ExtentLists, RebuiltRoutes, show_size};
-use evenkeel_server::Rebuild;
+use evenkeel_api::{ExtentList, ExtentLists, RebuiltRoutes, parse_size, show_size};
 use evenkeel_server::directory::{EtcdAddress, EtcdTls};
+use evenkeel_server::{Adopt, Rebuild};
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Subcommand, Debug)]
@@ -43,6 +43,13 @@ pub(crate) struct Routes {
     /// A server whose disk is lost, so that there is no list of it; several times.
     #[arg(long, value_name = "SERVER", value_parser = volume::name_parser())]
     without: Vec<String>,
+    /// A volume that was made after the backup, by the number that a run without this names: as NUMBER=NAME, or
+    /// NUMBER=NAME:SIZE where the end was never written; several times.
+    #[arg(long, value_name = "NUMBER=NAME[:SIZE]", value_parser = parse_adopt)]
+    adopt: Vec<Adopt>,
+    /// An initiator that may use the adopted volumes, or any; several times.
+    #[arg(long, value_name = "INITIATOR", requires = "adopt")]
+    allow: Vec<String>,
     /// Only show what would be written.
     #[arg(long)]
     dry_run: bool,
@@ -75,9 +82,23 @@ fn rebuild_routes(context: &Context, flags: &Routes) -> Result<(), Failure> {
         group: &flags.group,
         lists: &lists,
         without: &flags.without,
+        adopt: &flags.adopt,
+        allow: &flags.allow,
         dry_run: flags.dry_run,
     });
     show(context.format, &rebuilt.map_err(Failure::failed)?)
+}
+
+/// `NUMBER=NAME` or `NUMBER=NAME:SIZE`.
+fn parse_adopt(text: &str) -> Result<Adopt, String> {
+    let wrong = || format!("'{text}': write NUMBER=NAME or NUMBER=NAME:SIZE, for example 2=v2:8GiB");
+    let (number, rest) = text.split_once('=').ok_or_else(wrong)?;
+    let (name, size) = rest.split_once(':').map_or((rest, None), |(name, size)| (name, Some(size)));
+    Ok(Adopt {
+        number: number.parse().map_err(|_| wrong())?,
+        name: name.to_owned(),
+        size_bytes: size.map(parse_size).transpose()?,
+    })
 }
 
 fn read(file: &Path) -> Result<ExtentLists, Failure> {
@@ -131,14 +152,26 @@ impl Human for RebuiltRoutes {
             });
             parts.push(table(&columns, rows));
         }
+        for name in &self.counted_again {
+            parts.push(format!("{name} was away at the backup: its copies count again"));
+        }
+        for adopted in &self.adopted_volumes {
+            let size = show_size(adopted.size_bytes);
+            parts.push(format!(
+                "volume {} is in the directory again, as {} of {size}",
+                adopted.volume, adopted.name
+            ));
+        }
         for missing in &self.missing_volumes {
             parts.push(format!(
-                "volume {} is not in the directory: the stores of {} hold {} of it, up to number {}, {} in all",
+                "volume {} is not in the directory: the stores of {} hold {} of it, up to number {}, {} in all; --adopt \
+                 {}=NAME puts it back",
                 missing.volume,
                 missing.servers.join(", "),
                 count(missing.extents as usize, "extent"),
                 missing.last_extent,
                 show_size(missing.bytes),
+                missing.volume,
             ));
         }
         let extents = count(self.extents as usize, "extent");

@@ -4,7 +4,7 @@ use super::link::Attached;
 use super::{CopyLink, LinkState, Role};
 use crate::config::{RETRY_DELAY_MAX, TARGET_ANSWER_MAX, TARGET_PATIENCE};
 use crate::core::Core;
-use crate::extent::{Extent, replicas_of};
+use crate::extent::{Extent, owner_first};
 use crate::operation::Stage;
 use crate::owner::Phase;
 use crate::slots::Key;
@@ -124,7 +124,7 @@ impl Extent {
             let attachment = core.serial();
             link.state = LinkState::Attaching { attachment };
             let part = link.role.part();
-            let replicas = replicas_of(&route);
+            let replicas = owner_first(&route.replicas, core.me()).to_vec();
             core.send(server, Message::Attach(Attach { extent: self.id, epoch, attachment, part, replicas }));
         }
     }

@@ -19,13 +19,12 @@ use crate::config::LEASE_GUARD;
 use crate::copies::{CopyLink, Role};
 use crate::core::{Core, Pending, ReignStep};
 use crate::event::EngineEvent;
-use crate::extent::Extent;
+use crate::extent::{Extent, owner_first};
 use crate::operation::Stage;
 use evenkeel_meta::Route;
 use evenkeel_peer::ReplyOutcome;
 use evenkeel_types::store_op::{ExtentDescription, StoreError, StoreOp, StoreOutcome, StoreReply};
 use evenkeel_types::{Epoch, Regions};
-use smallvec::SmallVec;
 
 impl Extent {
     /// The view makes this server owner.
@@ -108,7 +107,8 @@ impl Extent {
         let held = description.filter(|description| description.has_data);
         reign.record = held.is_some();
         reign.lost = held.is_none() && route.entry_revision.is_some();
-        let settled = held.as_ref().is_some_and(|held| held.replicas[..] == reign.replicas[..]);
+        let list = owner_first(&reign.replicas, core.me());
+        let settled = held.as_ref().is_some_and(|held| held.replicas == list);
         let accepted = held.as_ref().is_some_and(|held| held.accepted == reign.epoch);
         if let Some(held) = held {
             assert_eq!(held.versions.len(), reign.versions.len(), "a record has a version for each region");
@@ -140,7 +140,7 @@ impl Extent {
         let op = StoreOp::Accept {
             extent: self.id,
             epoch: reign.epoch,
-            replicas: SmallVec::from_slice(&reign.replicas),
+            replicas: owner_first(&reign.replicas, core.me()),
             live: true,
             reserve_all: false,
             forget_below: Vec::new(),

@@ -4,18 +4,23 @@
 //! lists of all machines, writes the routes that differ into the directory, and raises its generation, so that every
 //! epoch is above those that the stores accepted.
 
+mod adopt;
 mod plan;
 
 use crate::directory::{EtcdAddress, EtcdDirectory, EtcdTls};
 use crate::disk::{DiskFile, DiskFileOptions};
 use crate::error::{ServeError, error};
+use crate::http::access;
 use crate::{membership, offline};
-use evenkeel_api::{ExtentList, ExtentLists, ExtentOnDisk, MissingVolume, RebuiltRoute, RebuiltRoutes};
+pub use adopt::Adopt;
+use evenkeel_api::{
+    AdoptedVolume, ExtentList, ExtentLists, ExtentOnDisk, MissingVolume, RebuiltRoute, RebuiltRoutes,
+};
 use evenkeel_meta::change::raise_generation;
-use evenkeel_meta::records::{RouteEntry, encode_counter};
+use evenkeel_meta::records::{MemberRecord, MemberState, RouteEntry, encode_counter, encode_json};
 use evenkeel_meta::{Compare, Directory, Keyspace, Operation, Replicas, Txn, View};
 use evenkeel_types::geometry::REGION_BYTES;
-use evenkeel_types::{Epoch, ExtentId, ServerId};
+use evenkeel_types::{Epoch, ExtentId, Incarnation, ServerId};
 use plan::{Plan, plan};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -67,6 +72,10 @@ pub struct Rebuild<'a> {
     pub lists: &'a [ExtentList],
     /// Servers, by name, whose stores are lost: without their lists.
     pub without: &'a [String],
+    /// Volumes that the stores hold and the directory does not know, which it is to know again.
+    pub adopt: &'a [Adopt],
+    /// Initiators that may use the adopted volumes, or `any`.
+    pub allow: &'a [String],
     /// Only look what there is to do.
     pub dry_run: bool,
 }
@@ -89,8 +98,22 @@ fn rebuild_in(
 ) -> Result<RebuiltRoutes, ServeError> {
     let mut view = at_rest(directory, keys, patience)?;
     check(&view, keys, rebuild)?;
-    let plan = plan(&view, rebuild.lists)?;
+    let allow = access(rebuild.allow).map_err(error)?;
+    let mut plan = plan(&view, rebuild.lists)?;
+    let members = members(&view, rebuild);
+    let mut adopted = Vec::new();
     if !rebuild.dry_run {
+        if !members.is_empty() {
+            carry_out(directory, &write_members(&view, &members))?;
+            view = membership::read(directory, keys)?;
+        }
+        for wanted in rebuild.adopt {
+            let (volume, txn) = adopt::adopt(&view, &plan.missing, rebuild.lists, wanted, &allow)?;
+            carry_out(directory, &txn)?;
+            adopted.push(volume);
+            view = membership::read(directory, keys)?;
+        }
+        plan = plan::plan(&view, rebuild.lists)?;
         for routes in plan.routes.chunks(ROUTES_PER_TXN) {
             carry_out(directory, &write_routes(&view, routes))?;
         }
@@ -104,7 +127,33 @@ fn rebuild_in(
             }
         }
     }
-    Ok(report(&view, &plan, rebuild))
+    Ok(report(&view, &plan, rebuild, adopted, &members))
+}
+
+/// The servers that the directory has in another state than the one in which they are to start: whether a server was up
+/// when all were stopped is not known, so all whose stores are there are. Of each extent the copy that was its owner's last
+/// comes first and makes the others equal to itself. A server whose store is lost is down: nobody waits for it.
+fn members(view: &View, rebuild: &Rebuild<'_>) -> Vec<(ServerId, MemberRecord)> {
+    let has_list = |server: ServerId| rebuild.lists.iter().any(|list| list.server == server.0);
+    let wrong = view.members().filter_map(|(server, kept)| {
+        let record = &kept.record;
+        let state = if has_list(server) { MemberState::Up } else { MemberState::Down };
+        if record.state == state || record.incarnation == Incarnation(0) {
+            return None;
+        }
+        let leaves = state == MemberState::Down && record.is_up();
+        Some((server, MemberRecord { state, leaves, ..record.clone() }))
+    });
+    wrong.collect()
+}
+
+/// Compares: each record as it was read.
+fn write_members(view: &View, members: &[(ServerId, MemberRecord)]) -> Txn {
+    members.iter().fold(Txn::default(), |txn, (server, record)| {
+        let key = view.keys().member(*server);
+        let read = view.member(*server).map(|kept| kept.revision);
+        txn.when(Compare::as_read(key.clone(), read)).then(Operation::put(key, encode_json(record)))
+    })
 }
 
 /// The directory when no server's hint of life is in it. A backup brings those of its time along, until their leases
@@ -192,7 +241,13 @@ fn write_counters(view: &View, plan: &Plan) -> Txn {
     })
 }
 
-fn report(view: &View, plan: &Plan, rebuild: &Rebuild<'_>) -> RebuiltRoutes {
+fn report(
+    view: &View,
+    plan: &Plan,
+    rebuild: &Rebuild<'_>,
+    adopted: Vec<AdoptedVolume>,
+    members: &[(ServerId, MemberRecord)],
+) -> RebuiltRoutes {
     let name = |server: &ServerId| {
         view.server(*server).map_or_else(|| server.to_string(), |kept| kept.record.name.clone())
     };
@@ -220,5 +275,11 @@ fn report(view: &View, plan: &Plan, rebuild: &Rebuild<'_>) -> RebuiltRoutes {
         routes: routes.collect(),
         missing_volumes: missing.collect(),
         generation: view.generation(),
+        adopted_volumes: adopted,
+        counted_again: members
+            .iter()
+            .filter(|(_, record)| record.is_up())
+            .map(|(server, _)| name(server))
+            .collect(),
     }
 }

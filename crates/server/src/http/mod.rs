@@ -23,6 +23,7 @@ use evenkeel_meta::{Directory, Keyspace};
 use std::sync::Arc;
 
 pub(crate) use self::guard::Guard;
+pub(crate) use self::volumes::access;
 
 /// What every handler has.
 pub(crate) struct Group {

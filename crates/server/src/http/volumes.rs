@@ -140,6 +140,14 @@ fn failed(e: ChangeError) -> Failure {
 }
 
 fn access_of(allow: &[String]) -> Result<AccessRecord, Failure> {
+    access(allow).map_err(bad_request)
+}
+
+/// Who may use a volume, from what people write.
+///
+/// # Errors
+/// One line: what is no initiator's name.
+pub(crate) fn access(allow: &[String]) -> Result<AccessRecord, String> {
     let mut access = AccessRecord::default();
     for who in allow {
         if who == "any" {
@@ -147,9 +155,9 @@ fn access_of(allow: &[String]) -> Result<AccessRecord, Failure> {
         } else if ["iqn.", "eui.", "naa."].iter().any(|start| who.starts_with(start)) {
             access.initiators.insert(who.clone());
         } else {
-            return Err(bad_request(format!(
+            return Err(format!(
                 "allow '{who}': write an initiator name such as iqn.1993-08.org.debian:01:abc, or any"
-            )));
+            ));
         }
     }
     Ok(access)

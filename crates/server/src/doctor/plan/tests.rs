@@ -100,7 +100,9 @@ impl Group {
     ) -> Result<evenkeel_api::RebuiltRoutes, String> {
         let address = crate::directory::EtcdAddress::parse("etcd://a").unwrap();
         let tls = crate::directory::EtcdTls::default();
-        let rebuild = Rebuild { address: &address, tls: &tls, group: "lab", lists, without, dry_run };
+        let (adopt, allow) = (&[][..], &[][..]);
+        let rebuild =
+            Rebuild { address: &address, tls: &tls, group: "lab", lists, without, adopt, allow, dry_run };
         rebuild_in(&self.directory, &self.keys, &rebuild, Duration::ZERO).map_err(|e| e.to_string())
     }
 
