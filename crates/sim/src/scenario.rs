@@ -89,7 +89,7 @@ impl Scenario {
         let can_move = volumes.iter().any(|volume| u32::from(volume.replicas) < servers);
         let rough = rng.chance(700);
         let is_full = rng.chance(150);
-        Self {
+        let mut scenario = Self {
             servers,
             volumes,
             disk_bytes: match (is_full, has_copies) {
@@ -133,7 +133,11 @@ impl Scenario {
                 (true, true) => MOVES_MIN_FULL + rng.below(4),
             },
             crashes: CRASHES_MIN + rng.below(4),
+        };
+        if scenario.cramped.is_some() {
+            scenario.moves = scenario.moves.min(MOVES_MIN_FULL);
         }
+        scenario
     }
 }
 
