@@ -2,7 +2,7 @@
 
 use crate::event::{Arrival, RequestId};
 use evenkeel_peer::{PieceOp, ReplyOutcome};
-use evenkeel_types::geometry::REGION_BYTES;
+use evenkeel_types::geometry::{BLOCK_BYTES, REGION_BYTES};
 use evenkeel_types::store_op::{Content, StoreWrite};
 use evenkeel_types::{BlockRange, ByteRange, Bytes, Epoch, ExtentId, Regions, ServerId, Time, WriteId};
 use smallvec::SmallVec;
@@ -86,6 +86,14 @@ pub(crate) struct WriteInFlight {
 }
 
 impl WriteInFlight {
+    /// What it writes to a block of the extent; none if that is no data, or none of its blocks.
+    pub(crate) fn content_of(&self, block: u16) -> Option<Bytes> {
+        let blocks = self.write.blocks;
+        let Content::Data(data) = &self.write.content else { return None };
+        let at = usize::from(block.checked_sub(blocks.first)?) * BLOCK_BYTES as usize;
+        (block < blocks.end()).then(|| data.slice(at..at + BLOCK_BYTES as usize))
+    }
+
     /// A copy has not taken these regions of the write.
     pub(crate) fn owe(&mut self, server: ServerId, regions: Regions) {
         if regions.is_empty() {

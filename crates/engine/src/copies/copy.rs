@@ -293,6 +293,14 @@ impl Extent {
                     link.tries.remove(&region);
                     link.copies_max = REGION_COPIES_IN_FLIGHT_MAX.min(link.copies_max + 1);
                 }
+                if let Some(reign) = &mut self.reign
+                    && reign
+                        .links
+                        .iter()
+                        .all(|link| !link.role.is_replica() || link.current().contains(region))
+                {
+                    reign.refused.remove(&region);
+                }
                 self.release_region(core, from, region);
             }
             CopyOutcome::Mismatch { region: mismatched, found } if mismatched == region => {

@@ -9,11 +9,12 @@
 //!   version differs, once the reign has served, by writes of this reign only that are not answered yet: blocks that none
 //!   of those touches are the same too. Before the reign has served nobody knows what a difference is made of: then the
 //!   copy's region is taken as a whole, with its version and identities. Both have everything that was acknowledged, and
-//!   nobody has read anything else ([`Extent::adopt_region`]).
+//!   nobody has read anything else ([`Extent::adopt_region`]). A mixture of both would claim writes that are not in it.
+//! * **Writes under way** are known here: a block that one of them has written is taken from it.
 //! * **Good nowhere** is only what all copies in sync were asked for and none has. Until all of them are attached nothing
 //!   is concluded. It is an error for just those blocks, noted until a copy is attached anew.
 //! * **An error travels** to another copy only as what is good nowhere, some time after that was found: never over a block
-//!   of a copy in sync that was not asked.
+//!   of a copy in sync that was not asked. What the scrub found to differ in the same version is asked for nothing.
 
 use super::{Phase, Reign};
 use crate::config::{DAMAGE_CONFIRMED_AFTER, RETRY_DELAY_MAX};
@@ -26,7 +27,7 @@ use crate::slots::Key;
 use evenkeel_peer::{Fetch, Fetched, Message, Refusal, ReplyOutcome};
 use evenkeel_types::geometry::{BLOCK_BYTES, BLOCKS_PER_REGION};
 use evenkeel_types::store_op::{RegionImage, StoreOp, StoreOutcome};
-use evenkeel_types::{Region, Regions, ServerId, Time, Version, WriteId};
+use evenkeel_types::{Payload, Region, Regions, ServerId, Time, Version, WriteId};
 use std::collections::BTreeSet;
 
 /// A region that is being mended.
@@ -98,12 +99,37 @@ impl Reign {
             && self.links.iter().all(|link| !link.role.is_replica() || link.attached().is_some())
     }
 
-    /// Blocks of a region that writes touch which have their version and are not answered.
+    /// Blocks that are bad in an image of this server's copy and that a write under way has written: as it wrote them.
+    fn written_lately(&self, core: &Core, region: Region, image: &RegionImage) -> RegionImage {
+        let mut known =
+            RegionImage { present: 0, bad: 0, data: Payload::default(), identities: Vec::new(), ..*image };
+        for number in (0..BLOCKS_PER_REGION).filter(|number| image.bad >> number & 1 == 1) {
+            let block = region.blocks().first + number;
+            let writing = self.open_writes.values().filter_map(|key| core.operations.get(*key));
+            let content = writing.filter_map(|operation| match &operation.stage {
+                Stage::Writing(write) => write.content_of(block),
+                _ => None,
+            });
+            if let Some(content) = content.last() {
+                known.present |= 1 << number;
+                known.data.push(content);
+            }
+        }
+        known
+    }
+
+    fn are_in_sync_attached(&self) -> bool {
+        self.links.iter().all(|link| link.role != Role::InSync || link.attached().is_some())
+    }
+
+    /// Blocks of a region that may differ between copies: writes touch them which have their version and are not answered,
+    /// or were refused here and may have been applied at a copy.
     fn being_written(&self, core: &Core, region: Region) -> u16 {
         let writing = self.open_writes.values().filter_map(|key| core.operations.get(*key));
         let writing = writing.filter(|operation| matches!(operation.stage, Stage::Writing(_)));
         let of_region = region.blocks();
-        writing.fold(0, |mask, operation| {
+        let refused = self.refused.get(&region).copied().unwrap_or(0);
+        writing.fold(refused, |mask, operation| {
             let blocks = operation.blocks;
             let touched = (of_region.first..of_region.end())
                 .filter(|block| (blocks.first..blocks.end()).contains(block))
@@ -215,7 +241,7 @@ impl Extent {
         let is_read = mending.adopts || mending.image.is_some();
         let is_whole = mending.image.as_ref().is_some_and(|image| image.bad == 0);
         let next = if is_whole { None } else { reign.mender(region, mending) };
-        let can_ask_all = reign.can_ask_all();
+        let can_ask_all = if mending.adopts { reign.are_in_sync_attached() } else { reign.can_ask_all() };
         let (epoch, here) = (reign.epoch, reign.versions[region.index()]);
         let Some(mending) = reign.mending.get_mut(&region) else {
             return;
@@ -274,8 +300,12 @@ impl Extent {
         match image.filter(|image| image.version == here) {
             // It was written anew before it was held, or the device had an error that passed.
             Some(image) if image.bad == 0 => self.end_mending(core, region, true),
-            Some(image) => {
-                mending.image = Some(image);
+            Some(mut image) => {
+                let known = reign.written_lately(core, region, &image);
+                if let Some(mending) = reign.mending.get_mut(&region) {
+                    mending.from = image.mend_from(&known, u16::MAX).then_some(core.me());
+                    mending.image = Some(image);
+                }
                 self.continue_mending_of(core, region);
             }
             None => self.mend_later(core, region),
@@ -308,14 +338,17 @@ impl Extent {
             return;
         };
         mending.stage = MendStage::Idle;
-        if let Some(mine) = &mut mending.image {
+        if mending.adopts {
+            // The one with the fewest errors, if none is whole.
+            if mending.image.as_ref().is_none_or(|best| image.bad.count_ones() < best.bad.count_ones()) {
+                mending.from = Some(from);
+                mending.image = Some(image);
+            }
+        } else if let Some(mine) = &mut mending.image {
             mending.withheld |= mine.bad & image.present & !image.bad & !may_give != 0;
             if mine.mend_from(&image, may_give) {
                 mending.from = Some(from);
             }
-        } else if image.bad == 0 {
-            mending.from = Some(from);
-            mending.image = Some(image);
         }
         self.continue_mending_of(core, region);
     }
@@ -333,11 +366,17 @@ impl Extent {
         let (Some(image), Some(from)) = (mending.image.clone(), mending.from) else {
             return;
         };
+        let may_conclude = !mending.withheld && !mending.adopts;
         if outcome.is_err() {
-            self.mend_later(core, region);
+            // A store without room takes no region with an error in it: if nobody waits for the rest, writes go on.
+            let is_waited_for = mending.waiting.iter().any(|(key, _)| core.operations.get(*key).is_some());
+            if image.bad != 0 && may_conclude && !is_waited_for {
+                self.end_mending(core, region, false);
+            } else {
+                self.mend_later(core, region);
+            }
             return;
         }
-        let may_conclude = !mending.withheld && !mending.adopts;
         if mending.adopts {
             reign.adopt(region, image.version, &image.identities);
         }

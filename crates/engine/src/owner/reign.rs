@@ -79,6 +79,9 @@ pub(crate) struct Reign {
     pub(crate) mending: BTreeMap<Region, Mending>,
     /// Blocks that are good nowhere, as far as the copies that are attached have told.
     pub(crate) damaged: BTreeMap<Region, Damage>,
+    /// Blocks of regions that writes touched which were refused here, and may have been applied at copies: until the
+    /// region is the same everywhere again.
+    pub(crate) refused: BTreeMap<Region, u16>,
     /// The copies at other servers, as far as they are not down.
     pub(crate) links: Vec<CopyLink>,
     /// The move of a copy, this server's or another's.
@@ -112,6 +115,7 @@ impl Reign {
             open_writes: BTreeMap::new(),
             mending: BTreeMap::new(),
             damaged: BTreeMap::new(),
+            refused: BTreeMap::new(),
             links: Vec::new(),
             mover: None,
         }

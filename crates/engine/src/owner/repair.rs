@@ -8,8 +8,9 @@ use crate::core::{Core, Pending, ReignStep};
 use crate::extent::Extent;
 use crate::operation::Stage;
 use crate::slots::Key;
+use evenkeel_types::geometry::BLOCKS_PER_REGION;
 use evenkeel_types::store_op::{ExtentDescription, StoreError, StoreOp};
-use evenkeel_types::{Regions, ServerId};
+use evenkeel_types::{Region, Regions, ServerId};
 
 impl Extent {
     /// Holds the regions of a refused write, and ends it or keeps it for later.
@@ -28,6 +29,13 @@ impl Extent {
         operation.stage = Stage::Blocked { content: write.write.content };
         // The copies may have it or not; its regions are compared again when they are copied next.
         reign.forget_write(key, write.regions);
+        for (number, piece) in write.write.blocks.split_by_region() {
+            if let Some(region) = Region::new(number) {
+                let blocks =
+                    (piece.first..piece.end()).fold(0, |mask, block| mask | 1 << (block % BLOCKS_PER_REGION));
+                *reign.refused.entry(region).or_insert(0) |= blocks;
+            }
+        }
         // What was promised to a copy does not hold any more: only a new attach makes it know.
         let promised =
             reign.links.iter().filter(|link| link.attached().is_some_and(|attached| attached.promised));

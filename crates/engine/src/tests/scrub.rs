@@ -321,3 +321,51 @@ fn an_owner_that_is_replaced_keeps_nobody_waiting_for_a_block() {
     world.pass_ms(9_000);
     assert_eq!(world.read_byte(3, read), 7);
 }
+
+/// The block that a write wrote is bad before the copy has it: the write itself has it.
+#[test]
+fn a_block_that_went_bad_under_a_write_is_taken_from_the_write() {
+    let mut world = World::with_replicas(3, 2);
+    world.write_now(1, 0, 8 * BLOCK, 7);
+    let sent = world.sent("write");
+    let write = world.write(1, 2 * u64::from(BLOCK), BLOCK, 9);
+    while world.sent("write") == sent {
+        assert!(world.step(), "the write goes to the copy");
+    }
+    while world.waiting(1, 2, "write") > 0 {
+        world.take_message(1, 2, "write");
+    }
+    world.settle();
+    world.damage(1, 2);
+    world.disconnect(1, 2);
+    world.connect(1, 2);
+    world.pass_ms(3_000);
+    assert!(world.outcome(1, write).unwrap().is_ok());
+    assert_eq!(world.byte_at(3, 2 * u64::from(BLOCK), BLOCK), 9);
+    assert!(world.is_whole(1) && world.is_whole(2));
+}
+
+/// After a crash two copies differ, and each has a bad block of its own: the extent is served, with one error at most.
+#[test]
+fn a_region_that_is_whole_nowhere_after_a_crash_keeps_nobody_from_the_extent() {
+    let mut world = World::with_replicas(2, 2);
+    world.write_now(1, 0, 8 * BLOCK, 7);
+    let (sent, _) = (world.sent("write"), world.write(1, 0, BLOCK, 8));
+    while world.sent("write") == sent {
+        assert!(world.step(), "the write goes to the copy");
+    }
+    world.hold_stores.insert(1);
+    world.settle();
+    world.hold_stores.clear();
+    world.crash(1);
+    world.damage(1, 2);
+    world.damage(2, 5);
+    world.start(1);
+    world.pass_ms(6_000);
+    assert_eq!(world.byte_at(2, 0, BLOCK), 8);
+    assert_eq!(world.byte_at(2, u64::from(BLOCK), 4 * BLOCK), 7);
+    assert_eq!(world.byte_at(2, 6 * u64::from(BLOCK), 2 * BLOCK), 7);
+    let read = world.read(2, 5 * u64::from(BLOCK), BLOCK);
+    world.pass_ms(100);
+    assert!(matches!(world.error(2, read), Some(BlockError::Medium { .. })));
+}
