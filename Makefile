@@ -8,13 +8,14 @@
 #   make planted                     shows that the simulator finds bugs planted on purpose
 #   make fuzz [SECONDS_EACH=30]      fuzzes every parser
 #   make footprint                   memory, start times and idle CPU with 100 GiB of volumes, and whether they hold
-#   make soak [MINUTES=60]           the simulator and the model for as long as you like
+#   make scenarios                   the scenarios at their full counts: half an hour
+#   make soak [MINUTES=60]           the scenarios at their full counts, then the simulator and the model for as long as you like
 
 SEEDS ?= 200
 export SECONDS_EACH MINUTES FIRST_SEED
 
 .DEFAULT_GOAL := help
-.PHONY: help test demo bench sim model planted fuzz footprint soak
+.PHONY: help test demo bench sim model planted fuzz footprint scenarios soak
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -48,7 +49,10 @@ fuzz: tools/fuzz.sh
 footprint: tools/footprint.sh
 	@./tools/footprint.sh
 
-soak:
+scenarios: tools/scenarios.sh
+	@./tools/scenarios.sh
+
+soak: scenarios
 	@./tools/soak.sh
 
 # A target's script is part of the checkout.

@@ -25,6 +25,8 @@ MIB = 1 << 20
 RUN_BYTES = 256 * MIB
 
 
+# The same where both have two copies: what a write costs that goes to another server.
+PROTECTED_COPIES = tuple(f"copies-{mode}" for mode in ("encrypted", "plain"))
 # How servers that show certificates can talk to each other: values of `--peer-data`.
 PROTECTED = ("encrypted", "plain")
 
@@ -56,12 +58,18 @@ def rows():
     yield from both("disk", 4096, 1, "random", "4KiB QD1", (1.0, 1.2), (1.2, 1.5))
     yield from both("disk", 4096, 32, "random", "4KiB QD32", None, (1.2, 1.5))
     yield Row("uncached read 4KiB QD1", "uncached", "read", 4096, 1, "random", None, None)
-    yield Row("forward read 4KiB QD1", "forward", "read", 4096, 1, "random", 2.0, 2.0, inverse=True)
+    yield Row("forward read 4KiB QD1", "forward", "read", 4096, 1, "random", 2.0, 1.6, inverse=True)
     yield Row("forward read 4KiB QD32", "forward", "read", 4096, 32, "random", None, None)
     for mode in PROTECTED:
         yield Row(f"{mode} read 4KiB QD1", mode, "read", 4096, 1, "random", None, None)
         yield Row(f"{mode} read 4KiB QD32", mode, "read", 4096, 32, "random", None, None)
         yield Row(f"{mode} read 64KiB QD8", mode, "read", 64 << 10, 8, "random", None, None)
+    # At QD1 the ratio of the rates is that of the mean latencies.
+    yield Row("copies write 4KiB QD1", "copies", "write", 4096, 1, "random", None, 1.6, inverse=True)
+    yield Row("copies write 4KiB QD32", "copies", "write", 4096, 32, "random", None, None)
+    for section in PROTECTED_COPIES:
+        yield Row(f"{section} write 4KiB QD1", section, "write", 4096, 1, "random", None, None)
+        yield Row(f"{section} write 4KiB QD32", section, "write", 4096, 32, "random", None, None)
 
 
 COLUMNS = {
@@ -74,6 +82,9 @@ COLUMNS = {
     "forward": ("read at the owner's portal", "read through another server's portal"),
     "encrypted": ("read through another server, no certificates", "the same in TLS records (peer.data = encrypted)"),
     "plain": ("read through another server, no certificates", "the same in plain records with tags (peer.data = plain)"),
+    "copies": ("a volume with one copy", "a volume with two copies, at two servers"),
+    "copies-encrypted": ("two copies, no certificates", "the same in TLS records (peer.data = encrypted)"),
+    "copies-plain": ("two copies, no certificates", "the same in plain records with tags (peer.data = plain)"),
 }
 
 
@@ -173,6 +184,17 @@ def sections(options, folders, stack):
             folder = os.path.join(folders["ram"], mode)
             more = dict(secured=True, flags=["--peer-data", mode])
             found[mode] = [bare, forward_sides(options, evenkeel, side_of, folder, **more)[1]]
+    if wanted & {"copies", *PROTECTED_COPIES}:
+        def with_copies(name, replicas, **more):
+            folder = os.path.join(folders["ram"], name)
+            return forward_sides(options, evenkeel, side_of, folder, replicas=replicas, **more)[0]
+
+        two = with_copies("two-copies", 2)
+        if "copies" in wanted:
+            found["copies"] = [with_copies("one-copy", 1), two]
+        for section in sorted(wanted & set(PROTECTED_COPIES)):
+            mode = section.removeprefix("copies-")
+            found[section] = [two, with_copies(section, 2, secured=True, flags=["--peer-data", mode])]
     filled = set()
     for section, sides in found.items():
         for side in sides:
@@ -361,8 +383,8 @@ def parse():
     words = [word.strip() for word in options.rows.split(",") if word.strip()]
     options.rows = [row for row in rows() if not words or any(word in row.name for word in words)]
     if options.before:
-        # An earlier program may know nothing of certificates.
-        options.rows = [row for row in options.rows if row.section not in PROTECTED]
+        # An earlier program may know nothing of certificates, nor of copies.
+        options.rows = [row for row in options.rows if row.section not in (*PROTECTED, "copies", *PROTECTED_COPIES)]
     if not options.rows:
         parser.error(f"--rows {','.join(words)}: no row has such a name; there are: {', '.join(r.name for r in rows())}")
     if options.rounds < 1 or options.seconds <= 0 or options.volume_mib < 256:

@@ -111,7 +111,7 @@ class Process:
 class Evenkeel:
     """One process with one or more servers, and one volume."""
 
-    def __init__(self, binary, folder, volume, cpus, nice, servers=1, flags=(), secured=False):
+    def __init__(self, binary, folder, volume, cpus, nice, servers=1, flags=(), secured=False, replicas=1):
         self.binary, self.volume = binary, volume
         os.makedirs(folder)
         data = os.path.join(folder, "data")
@@ -133,7 +133,8 @@ class Evenkeel:
         self.process = Process(command, folder, "evenkeel", cpus, nice)
         try:
             self.wait()
-            made = self.ask("volume", "create", "bench", "--size", f"{volume}B", "--allow", "any")
+            copies = ("--replicas", str(replicas), "--same-host") if replicas > 1 else ()
+            made = self.ask("volume", "create", "bench", "--size", f"{volume}B", "--allow", "any", *copies)
         except Failed:
             self.end()
             raise

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Scenarios at the counts and times at which they are to be believed, rather than those of `make test`: `make scenarios`, and
+# the first part of `make soak`. About half an hour. Ends at the first that fails.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+./tools/setup.sh test
+cargo build --locked -p evenkeel-cli
+
+# Runs a scenario: its name, what the environment says of its counts, and perhaps a part of the names of its tests.
+long() {
+    local scenario=$1 counts=$2 tests=${3:-}
+    echo "== $scenario $counts $tests"
+    # shellcheck disable=SC2086 # several words, or none
+    env $counts cargo test --locked --quiet -p evenkeel-tests --test "$scenario" -- --nocapture --test-threads 1 $tests
+}
+
+# COMPARE AND WRITE under way when owners and gateways are killed.
+long counting STEPS=1000
+# The directory stands still, or is killed, for so many seconds.
+long directory_away AWAY_S=60 missed_by_nobody
+# The backup that the directory is restored from is so many seconds old.
+long restored_directory BACKUP_AGE_S=300 two_copies
+# A server is away for so many seconds; so many times each, for medians.
+long returning "AWAY_S=30 ROUNDS=5"
+# All servers at once, so many times.
+long all_killed KILLS=20
