@@ -1,6 +1,7 @@
 //! A bit flips under each of two copies, in different blocks: what is read stays right, and the copies are mended from
 //! each other.
 
+use evenkeel_api::{ScrubRow, ScrubTable, StartScrub};
 use evenkeel_scsi::initiator::request;
 use evenkeel_tests::{Group, Initiator, Processes, StoppedStore, wait_until};
 use evenkeel_types::Bytes;
@@ -72,13 +73,25 @@ fn a_bit_flipped_under_each_of_two_copies_changes_nothing_that_is_read_and_is_me
     for process in &group.processes {
         read_all(process, &iqn);
     }
-    // The owner's copy was mended by the first read of the block.
+    // The owner's copy was mended by the first read of the block; the other one nobody has read.
     let mended = || group.counters().regions_mended;
     wait_until(|| format!("{} mended", mended()), || mended() >= 1);
-    println!("{} regions mended by reading", mended());
+    let by_reading = mended();
+    let start = StartScrub { rate: Some(256 << 20) };
+    let asked = group.processes[third].api();
+    let _: ScrubTable = asked.put("/v1/scrub", &start).expect("the scrub begins");
+    let found = || -> ScrubTable { asked.get("/v1/scrub").expect("what the scrub found") };
+    let total = |of: fn(&ScrubRow) -> u64| found().servers.iter().map(of).sum::<u64>();
+    wait_until(
+        || format!("both copies are mended: {:?}", found()),
+        || total(|row| row.mended) + total(|row| row.copies_mended) >= 2,
+    );
+    println!("{by_reading} regions mended by reading; the scrub: {:?}", found());
     for process in &mut group.processes {
         assert_eq!(process.stop().0, 0);
     }
-    assert_eq!(bad_blocks(&group.processes[owner]), 0, "the owner's copy is as good as new");
-    assert_eq!(group.warnings_but(&["mended region"]), []);
+    for copy in [owner, other] {
+        assert_eq!(bad_blocks(&group.processes[copy]), 0, "both copies are as good as new");
+    }
+    assert_eq!(group.warnings_but(&["mended region", "mended from the copy here"]), []);
 }
