@@ -106,11 +106,11 @@ impl Reign {
         for number in (0..BLOCKS_PER_REGION).filter(|number| image.bad >> number & 1 == 1) {
             let block = region.blocks().first + number;
             let writing = self.open_writes.values().filter_map(|key| core.operations.get(*key));
-            let content = writing.filter_map(|operation| match &operation.stage {
+            let mut content = writing.filter_map(|operation| match &operation.stage {
                 Stage::Writing(write) => write.content_of(block),
                 _ => None,
             });
-            if let Some(content) = content.last() {
+            if let Some(content) = content.next() {
                 known.present |= 1 << number;
                 known.data.push(content);
             }
