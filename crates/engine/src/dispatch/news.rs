@@ -119,9 +119,10 @@ impl Engine {
         }
     }
 
+    /// Whether a server has been there and is down. One that was just let in has yet to start: nobody marked it.
     fn is_down(&self, server: ServerId) -> bool {
         let member = self.core.view.as_ref().and_then(|view| view.member(server));
-        member.is_some_and(|kept| kept.record.state == MemberState::Down)
+        member.is_some_and(|kept| kept.record.state == MemberState::Down && kept.record.incarnation.0 > 0)
     }
 
     fn wake_all(&mut self) {

@@ -1,11 +1,15 @@
 //! What the connections between servers must not do: bring old messages, hide the time that they took, pile up.
 
+use super::replicas::state;
 use super::world::World;
-use crate::config::FORWARDED_BYTES_MAX;
+use crate::config::{FORWARDED_BYTES_MAX, LINK_CUT_PATIENCE};
 use crate::{Event, RequestId};
+use evenkeel_meta::change::{Actor, announce, register_server};
+use evenkeel_meta::records::ServerRecord;
+use evenkeel_meta::{Directory, MemberState};
 use evenkeel_peer::Message;
 use evenkeel_types::geometry::EXTENT_BYTES;
-use evenkeel_types::{BlockOp, ByteRange, Bytes};
+use evenkeel_types::{BlockOp, ByteRange, Bytes, Incarnation, ServerId};
 use std::time::Duration;
 
 const BLOCK: u32 = 4096;
@@ -119,4 +123,27 @@ fn what_waits_for_room_at_an_owner_outlives_its_connection() {
     world.pass_ms(3_000);
     assert!(writes.iter().all(|id| world.outcome(2, *id).is_some_and(Result::is_ok)));
     assert_eq!(world.byte_at(1, 59 * u64::from(EXTENT_BYTES), MIB), 9);
+}
+
+/// A server that was let in and has not started yet is down in the directory, and nobody marked it: those that are cut off
+/// from each other soon after that are not kept waiting as by a second mark.
+#[test]
+fn a_server_that_was_just_let_in_delays_no_mark() {
+    let mut world = World::with_replicas(3, 2);
+    world.write_now(1, 0, BLOCK, 1);
+    let by = Actor { server: ServerId(2), incarnation: Incarnation(world.servers[&2].incarnation) };
+    let lease = world.directory.grant_lease(Duration::from_secs(60)).unwrap();
+    world.commit(&announce(&world.view(), by, lease).unwrap());
+    let fourth = ServerRecord {
+        name: "s4".into(),
+        store_id: 4,
+        ..world.view().server(ServerId(3)).unwrap().record.clone()
+    };
+    let (_, txn) = register_server(&world.view(), &fourth).unwrap();
+    world.commit(&txn);
+    world.pass_ms(500);
+    world.hold_links.extend([(1, 2), (2, 1)]);
+    let marked_after = LINK_CUT_PATIENCE.as_millis() as u64 + 1_500;
+    world.pass_ms(marked_after);
+    assert_ne!(state(&world, 2), MemberState::Up, "it was marked down; it may be on its way back");
 }
