@@ -13,6 +13,7 @@ mod opening;
 mod peers;
 mod portal;
 mod presence;
+mod reach;
 mod spin;
 mod standstill;
 #[cfg(test)]
@@ -65,6 +66,8 @@ const REOPENED_WITHIN: Duration = Duration::from_secs(600);
 const REOPEN_EVERY: Duration = Duration::from_secs(1);
 /// How long a server that cannot go on tries to leave the group.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+/// How long a host may wait meanwhile until it is turned away.
+const TURN_AWAY_EVERY: Duration = Duration::from_millis(50);
 /// How long a server runs before its scrub begins: others may be starting too.
 const SCRUB_FIRST_AFTER: Duration = Duration::from_secs(600);
 /// How often the store is asked whether it wants to tidy up.
@@ -184,21 +187,33 @@ fn run(mut launch: Launch, mut opened: Opened, life: &AtomicU64) -> Result<(), S
     }
 }
 
-/// Opens the store for another life. What made the group go on without it may still keep it from the directory, or from
-/// its disk, for a while.
+/// Opens the store for another life. What made the group go on without it may still keep it from the directory, from its
+/// disk, or from the owners of its extents, for a while.
 fn open_again(launch: &Launch) -> Result<Opened, ServeError> {
     let began = Instant::now();
     let mut told = false;
     loop {
-        match opening::open(launch) {
+        let view = membership::read(&*launch.directory, &launch.keys);
+        let reached = view.and_then(|view| reach::owners(&view, &launch.server.name));
+        match reached.and_then(|()| opening::open(launch)) {
             Err(why) if began.elapsed() < REOPENED_WITHIN => {
                 if !std::mem::replace(&mut told, true) {
                     tracing::warn!(server = %launch.server.name, "cannot start anew yet, tries again: {why}");
                 }
-                std::thread::sleep(REOPEN_EVERY);
+                turn_hosts_away(&launch.portal, REOPEN_EVERY);
             }
             opened => return opened,
         }
+    }
+}
+
+/// Waits so long. Hosts that connect meanwhile are turned away at once, for nobody would answer them: they have other paths.
+fn turn_hosts_away(portal: &TcpListener, pause: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < pause {
+        // The port does not block: the end of those that wait is an error.
+        while portal.accept().is_ok() {}
+        std::thread::sleep(TURN_AWAY_EVERY);
     }
 }
 
