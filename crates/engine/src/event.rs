@@ -256,6 +256,16 @@ pub enum EngineEvent {
         /// Why, in a few words.
         why: String,
     },
+    /// This server has lost the lease of a server with copies of extents that it owns: it answers no reads of them, and no
+    /// writes, until it has another one.
+    StopsServing {
+        /// Whose lease.
+        server: ServerId,
+        /// How many extents it concerns.
+        extents: usize,
+        /// When the lease ended; nothing was answered after that.
+        lease_ended: Time,
+    },
     /// This server marked another one down, which did not answer.
     MarkedDown {
         /// Which.

@@ -297,6 +297,12 @@ impl World<'_> {
                 self.note(About::Extent(extent), format_args!("{id} does not move {extent} to {to}: {why}"));
                 self.end_in_histories(extent, MoveOutcome::Failed);
             }
+            EngineEvent::StopsServing { server, extents, lease_ended } => {
+                let what = format_args!(
+                    "{id} stops serving {extents} extents, the lease of {server} ended at {lease_ended:?}"
+                );
+                self.note(About::Routine, what);
+            }
             EngineEvent::MarkedDown { server, silence } => {
                 self.note(About::Routine, format_args!("{id} marks {server} down, silent for {silence:?}"));
             }

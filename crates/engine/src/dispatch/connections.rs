@@ -1,10 +1,11 @@
 //! Connections to peers, and the heartbeats over them.
 
-use crate::config::{HEARTBEAT_INTERVAL, PEER_SILENCE_MAX};
+use crate::config::{HEARTBEAT_INTERVAL, LEASE, PEER_SILENCE_MAX};
 use crate::core::PeerState;
 use crate::engine::Engine;
-use crate::event::Output;
+use crate::event::{EngineEvent, Output};
 use crate::extent::Extent;
+use crate::owner::Phase;
 use crate::slots::Key;
 use crate::timers::Timer;
 use evenkeel_peer::{Heartbeat, HeartbeatAck, Message, OldestOpen, VOIDED_MAX};
@@ -46,7 +47,7 @@ impl Engine {
         };
         peer.up = false;
         peer.acked_from = None;
-        peer.lease_from = None;
+        let lease_from = peer.lease_from.take();
         self.core.voided.retain(|(owner, _), _| *owner != server);
         self.park_sent(server);
         let zero = (server, 0);
@@ -59,8 +60,25 @@ impl Engine {
             }
         }
         self.core.remote.retain(|(from, _), _| *from != server);
+        if let Some(from) = lease_from {
+            self.note_lost_lease(server, from + LEASE);
+        }
         for extent in self.extents.values_mut() {
             extent.lose_peer(&mut self.core, server);
+        }
+    }
+
+    /// The connection is gone over which a server gave a lease until then.
+    fn note_lost_lease(&mut self, server: ServerId, until: Time) {
+        let waits_for_it = |extent: &&Extent| {
+            extent.reign.as_ref().is_some_and(|reign| {
+                reign.phase == Phase::Serving && reign.link(server).is_some_and(|link| link.role.is_replica())
+            })
+        };
+        let extents = self.extents.values().filter(waits_for_it).count();
+        if extents > 0 {
+            let lease_ended = until.min(self.core.now);
+            self.core.event(EngineEvent::StopsServing { server, extents, lease_ended });
         }
     }
 

@@ -1,7 +1,9 @@
 //! At most one server answers, and nothing old is applied.
 
 use super::world::World;
+use crate::config::{HEARTBEAT_INTERVAL, LEASE};
 use crate::{EngineEvent, MoveStage};
+use evenkeel_types::ServerId;
 use evenkeel_types::geometry::BLOCK_BYTES;
 
 const BLOCK: u32 = BLOCK_BYTES;
@@ -151,7 +153,7 @@ fn a_write_that_arrives_after_the_copy_that_carried_it_is_not_applied_again() {
     );
     world.pass_ms(100);
     let refusals = world.engine(2).counters().stale_refusals;
-    world.event(2, crate::Event::Message { from: evenkeel_types::ServerId(1), message: stale });
+    world.event(2, crate::Event::Message { from: ServerId(1), message: stale });
     world.settle();
     assert_eq!(world.engine(2).counters().stale_refusals, refusals + 1);
     world.pass_ms(10_000);
@@ -234,10 +236,10 @@ fn an_attach_below_the_epoch_that_the_own_view_gives_is_refused() {
             epoch,
             attachment: epoch.0,
             part: evenkeel_peer::Part::Target,
-            replicas: vec![evenkeel_types::ServerId(1)],
+            replicas: vec![ServerId(1)],
         };
         let message = evenkeel_peer::Message::Attach(attach);
-        world.event(2, crate::Event::Message { from: evenkeel_types::ServerId(1), message });
+        world.event(2, crate::Event::Message { from: ServerId(1), message });
         world.settle();
         assert_eq!(world.sent("attach-refused"), refused);
         // One above it is of an owner that is ahead of this server's view.
@@ -260,4 +262,28 @@ fn a_missing_copy_is_a_medium_error_and_never_zeros() {
     world.pass_ms(3_000);
     assert_eq!(world.error(1, read), Some(evenkeel_types::BlockError::Medium { offset: 0 }));
     assert!(world.servers[&2].events.contains(&EngineEvent::CopyMissing { extent }));
+}
+
+#[test]
+fn an_owner_that_is_cut_off_tells_when_the_lease_ended_without_which_it_serves_nothing() {
+    let mut world = World::with_replicas(2, 2);
+    world.write_now(1, 0, BLOCK, 1);
+    world.pass_ms(1_000);
+    let cut_at = world.now;
+    world.hold_links.extend([(1, 2), (2, 1)]);
+    let until_a_lease_ends = LEASE.as_millis() as u64 + 100;
+    world.pass_ms(until_a_lease_ends);
+    let stops = |n: u32| {
+        world.servers[&n].events.iter().find_map(|event| match event {
+            EngineEvent::StopsServing { server, extents, lease_ended } => {
+                Some((*server, *extents, *lease_ended))
+            }
+            _ => None,
+        })
+    };
+    let (server, extents, lease_ended) = stops(1).expect("it says so");
+    assert_eq!((server, extents), (ServerId(2), 1));
+    assert!(lease_ended <= cut_at + LEASE, "the last lease is of the time before the cut");
+    assert!(lease_ended + HEARTBEAT_INTERVAL >= cut_at + LEASE, "one was given with each heartbeat");
+    assert_eq!(stops(2), None, "server 2 owns nothing");
 }

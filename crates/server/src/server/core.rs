@@ -532,7 +532,7 @@ impl Core {
                 ));
             }
             Output::Event(event) => {
-                self.moves.borrow_mut().note(&self.name, &event);
+                self.moves.borrow_mut().note(now, &self.name, &event);
                 self.balancer.borrow_mut().note(now, &event);
             }
         }

@@ -2,12 +2,15 @@
 
 use evenkeel_engine::{EngineEvent, MoveEvent, MoveStage};
 use evenkeel_meta::MoveId;
-use evenkeel_types::ExtentId;
+use evenkeel_types::{ExtentId, Time};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 /// Moves that are remembered; the oldest are forgotten first.
 const MOVES_KEPT_MAX: usize = 1024;
 
+/// A takeover after a pause as long as this is another one.
+const BURST_ENDS_AFTER: Duration = Duration::from_secs(1);
 /// Moves that could not begin, as many as are remembered for those who ordered them.
 const REFUSALS_KEPT_MAX: usize = 256;
 
@@ -20,11 +23,13 @@ pub(crate) struct MoveLog {
     refused: VecDeque<(ExtentId, String)>,
     /// How many there were in all.
     refusals: u64,
+    /// When this server last took an extent over from one that did not promise.
+    took_over_at: Option<Time>,
 }
 
 impl MoveLog {
     /// Takes note of an event of the engine, and logs what people should know.
-    pub(crate) fn note(&mut self, server: &str, event: &EngineEvent) {
+    pub(crate) fn note(&mut self, now: Time, server: &str, event: &EngineEvent) {
         match event {
             EngineEvent::Move(step) => self.step(server, step),
             EngineEvent::MoveRefused { extent, to, why } => {
@@ -35,9 +40,28 @@ impl MoveLog {
                     self.refused.pop_front();
                 }
             }
-            EngineEvent::TookOver { extent, epoch, promised } => {
-                let how = if *promised { "by promise" } else { "after the lease ran out" };
-                tracing::debug!(server, "serves {extent} in epoch {epoch}, {how}");
+            EngineEvent::TookOver { extent, epoch, promised: true } => {
+                tracing::debug!(server, "serves {extent} in epoch {epoch}, by promise");
+            }
+            EngineEvent::TookOver { extent, epoch, promised: false } => {
+                // Whoever takes over has many extents to serve at once: the first tells when.
+                let is_first = self.took_over_at.is_none_or(|at| now.since(at) > BURST_ENDS_AFTER);
+                self.took_over_at = Some(now);
+                if is_first {
+                    tracing::info!(
+                        server,
+                        "serves {extent} and maybe others in epoch {epoch}, after the lease ran out"
+                    );
+                } else {
+                    tracing::debug!(server, "serves {extent} in epoch {epoch}, after the lease ran out");
+                }
+            }
+            EngineEvent::StopsServing { server: other, extents, lease_ended } => {
+                let ago = now.since(*lease_ended).as_millis();
+                tracing::info!(
+                    server,
+                    "stops serving {extents} extents until {other} answers or is down: its lease ended {ago} ms ago"
+                );
             }
             EngineEvent::MarkedDown { server: other, silence } => {
                 let silence = silence.as_secs_f64();
@@ -143,7 +167,7 @@ mod tests {
         let refuse = |log: &mut MoveLog, index: u32, why: &str| {
             let event =
                 EngineEvent::MoveRefused { extent: extent(index), to: ServerId(2), why: why.to_owned() };
-            log.note("s1", &event);
+            log.note(Time(0), "s1", &event);
         };
         refuse(&mut log, 7, "an earlier one");
         let before = log.refusals();
