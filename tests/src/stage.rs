@@ -48,6 +48,7 @@ pub struct Stage {
     pub etcd: Etcd,
     /// The servers: the first runs s1, the second s2, ...
     pub servers: Vec<Group>,
+    flags: String,
     machines: Vec<Arc<Namespace>>,
     members: Vec<Arc<Namespace>>,
 }
@@ -63,30 +64,36 @@ impl Stage {
         here("ip link add bridge type bridge");
         here(&format!("ip address add {}/24 dev bridge", Place::Hosts.ip()));
         here("ip link set bridge up");
-        let machines: Vec<Arc<Namespace>> = (0..servers).map(|n| machine(Place::Server(n))).collect();
-        let members: Vec<Arc<Namespace>> = (0..3).map(|n| machine(Place::Etcd(n))).collect();
         filter(None);
+        let members: Vec<Arc<Namespace>> = (0..3).map(|n| machine(Place::Etcd(n))).collect();
         let at = |(n, network): (usize, &Arc<Namespace>)| (Arc::clone(network), Place::Etcd(n).ip());
         let etcd = Etcd::start_in(&members.iter().enumerate().map(at).collect::<Vec<_>>(), &[]);
-        let directory = format!("--directory {}", etcd.address());
-        let prepare = |(n, network): (usize, &Arc<Namespace>)| {
-            let options = GroupOptions::servers(1).store_size("1GiB").from_server(n as u16 + 1);
-            let options = options.in_network(network, Place::Server(n).ip());
-            let options = options.flag(&directory).flag(&format!("--domain m{}", n + 1)).flag(flags);
-            Group::prepare(if n == 0 { options.secured() } else { options.with_secrets() })
-        };
-        let servers: Vec<Group> = machines.iter().enumerate().map(prepare).collect();
-        let mut stage = Self { etcd, servers, machines, members };
-        for n in 0..stage.servers.len() {
-            if n > 0 {
-                stage.join(n);
-            }
-            stage.servers[n].spawn();
-            stage.servers[n].wait();
-        }
-        // Whoever was asked first did not know the later ones yet.
-        stage.servers.iter().for_each(Group::wait);
+        let mut stage =
+            Self { etcd, servers: Vec::new(), flags: flags.to_owned(), machines: Vec::new(), members };
+        (0..servers).for_each(|_| stage.add_server());
         stage
+    }
+
+    /// Lets another server in, and waits until all know it.
+    ///
+    /// # Panics
+    /// If anything of it cannot be had.
+    pub fn add_server(&mut self) {
+        let n = self.servers.len();
+        let network = machine(Place::Server(n));
+        let options = GroupOptions::servers(1).store_size("1GiB").from_server(n as u16 + 1);
+        let options = options.in_network(&network, Place::Server(n).ip());
+        let options = options.flag(&format!("--directory {} --domain m{}", self.etcd.address(), n + 1));
+        let options = options.flag(&self.flags);
+        self.servers.push(Group::prepare(if n == 0 { options.secured() } else { options.with_secrets() }));
+        self.machines.push(network);
+        if n > 0 {
+            self.join(n);
+        }
+        self.servers[n].spawn();
+        self.servers[n].wait();
+        // Whoever was there before did not know the new one yet.
+        self.all_are_up();
     }
 
     /// Lets a server's machine in.
@@ -176,19 +183,19 @@ impl Stage {
         self.nft(Place::Hosts, "flush chain inet stage in; flush chain inet stage out");
     }
 
-    /// From now on new connections from one server to another one's peer port go through a relay that delays every byte,
-    /// in both directions, until [`Self::heal`] for connections after it.
+    /// From now on connections from one server to another one's peer port go through a relay that delays every byte, in both
+    /// directions: the one that stands is reset. [`Self::heal`] lets those after it go straight.
     #[must_use]
     pub fn delay(&self, from: usize, to: usize, by: Duration) -> Delay {
         let target = format!("{}:{}", Place::Server(to).ip(), self.servers[to].peer_port(1));
         let relay = Delay::start(Place::Hosts.ip(), &target, by);
-        let rule = format!(
-            "add rule inet stage nat ip daddr {} tcp dport {} dnat ip to {}",
-            Place::Server(to).ip(),
-            self.servers[to].peer_port(1),
+        let there =
+            format!("ip daddr {} tcp dport {}", Place::Server(to).ip(), self.servers[to].peer_port(1));
+        let rules = format!(
+            "add rule inet stage nat {there} dnat ip to {}; add rule inet stage out {there} reject with tcp reset",
             relay.address()
         );
-        self.nft(Place::Server(from), &rule);
+        self.nft(Place::Server(from), &rules);
         relay
     }
 
