@@ -8,7 +8,7 @@
 #   make planted                     shows that the simulator finds bugs planted on purpose
 #   make fuzz [SECONDS_EACH=30]      fuzzes every parser
 #   make footprint                   memory, start times and idle CPU with 100 GiB of volumes, and whether they hold
-#   make scenarios                   the scenarios at their full counts: half an hour
+#   make scenarios                   the scenarios at their full counts: an hour
 #   make soak [MINUTES=60]           the scenarios at their full counts, then the simulator and the model for as long as you like
 
 SEEDS ?= 200

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Scenarios at the counts and times at which they are to be believed, rather than those of `make test`: `make scenarios`, and
-# the first part of `make soak`. About half an hour. Ends at the first that fails.
+# the first part of `make soak`. About an hour. Ends at the first that fails.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -25,3 +25,13 @@ long restored_directory BACKUP_AGE_S=300 two_copies
 long returning "AWAY_S=30 ROUNDS=5"
 # All servers at once, so many times.
 long all_killed KILLS=20
+# Servers are killed in turn while extents move, so many rounds.
+long rounds ROUNDS=30
+# The source, the target and the planner of a move, so many kills each.
+long kills_by_role ROUNDS=10
+# The owner is cut off from everybody, so many times.
+long partition ROUNDS=20
+# An owner, and a gateway, stand still with writes in their buffers, so many times each.
+long zombies ROUNDS=20
+# Links are cut, lead one way only, lose and delay, so many times each.
+long bad_links ROUNDS=4
