@@ -53,6 +53,8 @@ const HELLOS_AWAITED_MAX: usize = 32;
 const DIAL_EVERY: Duration = Duration::from_millis(200);
 /// How often new servers are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often it is looked, while there is no connection, whether the other server has started.
+const NEWS_EVERY: Duration = Duration::from_millis(10);
 /// Bytes that may wait to be sent to one peer. What gateways have under way is bounded for each owner, and so are the
 /// copies of moves, so that a peer that reads lets far less pile up; this is against one that asks for more than it may.
 const OUTBOX_BYTES_MAX: usize = 512 << 20;
@@ -135,7 +137,17 @@ pub(crate) async fn dial_all(core: Rc<Core>) {
                 tokio::task::spawn_local(dial(Rc::clone(&core), server));
             }
         }
-        sleep(LOOK_EVERY).await;
+        // At its start a server does not know the others yet, and they wait for it as soon as it is on record.
+        let knows = core.with_view(|_| ()).is_some();
+        sleep(if knows { LOOK_EVERY } else { NEWS_EVERY }).await;
+    }
+}
+
+/// Waits until a server is worth dialling again: after a while, or as soon as it has started anew.
+async fn pause(core: &Core, server: ServerId) {
+    let (began, life) = (now(), core.known_incarnation(server));
+    while now().since(began) < DIAL_EVERY && core.known_incarnation(server) == life {
+        sleep(NEWS_EVERY).await;
     }
 }
 
@@ -165,7 +177,7 @@ async fn dial(core: Rc<Core>, server: ServerId) {
                 Err(_) => {}
             }
         }
-        sleep(DIAL_EVERY).await;
+        pause(&core, server).await;
     }
 }
 
