@@ -172,6 +172,9 @@ impl World<'_> {
 
     /// Plans the return of a server that has crashed just now.
     pub(crate) fn plan_return(&mut self, server: ServerId) {
+        if self.scenario.is_scripted {
+            return;
+        }
         let delay = match self.rng.below(10) {
             0..5 => self.rng.any_size(1000, 300_000),
             5..9 => self.rng.millis(100, 3000),

@@ -67,6 +67,11 @@ impl World<'_> {
             true => self.rng.millis(5500, 9000),
             false => self.rng.any_size(100_000, 6_000_000),
         };
+        self.stand_still(server, span)
+    }
+
+    /// The same for a given time.
+    pub(crate) fn stand_still(&mut self, server: ServerId, span: Duration) -> Result<(), Violation> {
         let (now, until) = (self.now(), self.now() + span);
         self.note(About::Group, format_args!("{server} stands still until {until}"));
         self.server(server).sleep(now, until);

@@ -34,6 +34,8 @@ mod rules;
 mod run;
 mod scenario;
 mod server;
+#[cfg(test)]
+mod timelines;
 mod upkeep;
 mod world;
 

@@ -28,6 +28,11 @@ impl World<'_> {
             _ => {}
         }
         self.rules_sent(from, to, &message);
+        #[cfg(test)]
+        if self.script.holds.is_some_and(|holds| holds(from, to, &message)) {
+            self.script.messages.push((from, to, message));
+            return Ok(());
+        }
         let now = self.now();
         let fate = self.net.send(now, from, to);
         let about = extent_of(&message).map_or(About::Routine, About::Extent);

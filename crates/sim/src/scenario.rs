@@ -33,6 +33,8 @@ const CRAMPED_BYTES: u64 = 16 << 20;
 /// The drawn parameters of a seed.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
+    /// Nothing happens but what a script asks for.
+    pub(crate) is_scripted: bool,
     pub(crate) servers: u32,
     pub(crate) volumes: Vec<VolumePlan>,
     pub(crate) disk_bytes: u64,
@@ -90,6 +92,7 @@ impl Scenario {
         let rough = rng.chance(700);
         let is_full = rng.chance(150);
         let mut scenario = Self {
+            is_scripted: false,
             servers,
             volumes,
             disk_bytes: match (is_full, has_copies) {

@@ -122,13 +122,25 @@ pub(crate) struct World<'a> {
     pub(crate) rules: Rules,
     /// Hosts are to delete most of what they have, once all gateways run.
     room_wanted: bool,
+    #[cfg(test)]
+    pub(crate) script: crate::timelines::Script,
 }
 
 impl<'a> World<'a> {
     /// A group that is about to start.
     pub(crate) fn new(seed: u64, log: &'a mut Log, coverage: &'a mut Coverage) -> Result<Self, Violation> {
+        let scenario = Scenario::draw(&mut Rng::new(seed).split("scenario", 0));
+        Self::of(scenario, seed, log, coverage)
+    }
+
+    /// A group of a given scenario.
+    pub(crate) fn of(
+        scenario: Scenario,
+        seed: u64,
+        log: &'a mut Log,
+        coverage: &'a mut Coverage,
+    ) -> Result<Self, Violation> {
         let rng = Rng::new(seed);
-        let scenario = Scenario::draw(&mut rng.split("scenario", 0));
         let mut directory = SimDirectory::new(rng.split("directory", 0), scenario.history);
         let (servers, volumes) = crate::server::found(&scenario, &mut directory, &rng);
         let ids: Vec<ServerId> = servers.keys().copied().collect();
@@ -149,6 +161,8 @@ impl<'a> World<'a> {
             motion: Motion::default(),
             rules: Rules::default(),
             room_wanted: false,
+            #[cfg(test)]
+            script: crate::timelines::Script::default(),
             decoder: Decoder::new(None),
             next_request: 0,
             next_op: 0,
@@ -178,6 +192,14 @@ impl<'a> World<'a> {
             let delay = self.rng.millis(0, 20);
             self.clock.after(delay, Happening::Start { server });
         }
+        if self.scenario.is_scripted {
+            self.clock.after(PROGRESS_EVERY, Happening::Progress);
+            self.net
+                .pairs()
+                .into_iter()
+                .for_each(|pair| self.clock.after(PROGRESS_EVERY, Happening::Dial { pair }));
+            return;
+        }
         for client in 0..self.clients.len() {
             self.clock.after(Duration::from_millis(30), Happening::ClientNext { client });
         }
@@ -194,17 +216,22 @@ impl<'a> World<'a> {
         // The directory has trouble only once the group stands.
         self.directory.haze = self.scenario.haze;
         while self.phase != Phase::Over {
-            let happening = self.clock.next().expect("progress is always looked at again");
-            if let Some(server) = happening.server()
-                && let Some(until) = self.servers[&server].asleep_until(self.clock.now())
-            {
-                // A server that stands still takes it up when it goes on.
-                self.clock.at(until, happening);
-                continue;
-            }
-            self.happen(happening)?;
+            self.step()?;
         }
         Ok(())
+    }
+
+    /// The next thing happens.
+    pub(crate) fn step(&mut self) -> Result<(), Violation> {
+        let happening = self.clock.next().expect("progress is always looked at again");
+        if let Some(server) = happening.server()
+            && let Some(until) = self.servers[&server].asleep_until(self.clock.now())
+        {
+            // A server that stands still takes it up when it goes on.
+            self.clock.at(until, happening);
+            return Ok(());
+        }
+        self.happen(happening)
     }
 
     pub(crate) fn now(&self) -> Time {
@@ -289,7 +316,7 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    fn heal(&mut self) -> Result<(), Violation> {
+    pub(crate) fn heal(&mut self) -> Result<(), Violation> {
         self.note(About::Group, format_args!("faults end"));
         self.phase = Phase::Healing { since: self.now(), quiet_since: None };
         self.net.weather = Weather::FAIR;

@@ -317,3 +317,6 @@ impl Routing {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

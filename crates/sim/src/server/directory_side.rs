@@ -19,6 +19,11 @@ impl World<'_> {
         };
         self.rules_asked(id, ticket, &txn);
         let step = move_step(self.directory.keys(), &txn);
+        #[cfg(test)]
+        if self.script.holds_proposes && matches!(step, Some((_, MoveStep::Propose))) {
+            self.script.proposes.push((life, ticket, txn));
+            return;
+        }
         let about = step.map_or(About::Group, |(extent, _)| About::Extent(extent));
         self.note(about, format_args!("{id} transacts {ticket:?} {step:?}: {fate:?}"));
         let answered = |outcome| Happening::TxnAnswered { life, ticket, outcome };
@@ -130,7 +135,7 @@ impl World<'_> {
             return Ok(());
         }
         let id = life.server;
-        let gap = self.phase == Phase::Faults && self.rng.chance(5);
+        let gap = self.phase == Phase::Faults && !self.scenario.is_scripted && self.rng.chance(5);
         let Some(running) = &mut self.servers.get_mut(&id).expect("servers neither come nor go").running
         else {
             return Ok(());

@@ -158,7 +158,7 @@ impl World<'_> {
         if !self.servers[&id].is_down() {
             return Ok(());
         }
-        if self.phase == Phase::Faults && self.rng.chance(150) {
+        if self.phase == Phase::Faults && !self.scenario.is_scripted && self.rng.chance(150) {
             let writes = self.rng.between(1, 12);
             let server = self.server(id);
             if server.bay.open_and_fail(writes, &options(id)) {
