@@ -165,13 +165,7 @@ impl Extent {
 
     /// Goes on with whatever the reign needs from other servers.
     pub(crate) fn progress_reign(&mut self, core: &mut Core) {
-        let Some(reign) = &self.reign else {
-            return;
-        };
-        match reign.phase {
-            Phase::Serving if self.check.is_some() => self.continue_check(core),
-            _ => {}
-        }
+        self.continue_check(core);
         let Some(reign) = &self.reign else {
             return;
         };

@@ -20,6 +20,33 @@ impl World {
         self.servers[&n].store.bad.is_empty()
     }
 
+    /// A write of a block at server 1, which owns the extent and has just sent it to its copy.
+    fn write_until_sent(&mut self, offset: u64, byte: u8) -> u64 {
+        let (sent, write) = (self.sent("write"), self.write(1, offset, BLOCK, byte));
+        while self.sent("write") == sent {
+            assert!(self.step(), "the write goes to the copy");
+        }
+        write
+    }
+
+    /// A write that is durable at server 1, and that server 2 never hears of.
+    fn write_that_the_copy_never_gets(&mut self, offset: u64, byte: u8) -> u64 {
+        let write = self.write_until_sent(offset, byte);
+        while self.waiting(1, 2, "write") > 0 {
+            self.take_message(1, 2, "write");
+        }
+        self.settle();
+        write
+    }
+
+    /// Server 1 crashes before what it has just sent is durable at itself; its copy has it.
+    fn crash_before_its_write(&mut self) {
+        self.hold_stores.insert(1);
+        self.settle();
+        self.hold_stores.clear();
+        self.crash(1);
+    }
+
     /// A pass of the scrub at a server, from its beginning to its end.
     fn scrub(&mut self, n: u32) {
         let passes = self.engine(n).counters().scrub_passes;
@@ -146,14 +173,8 @@ fn a_bad_block_does_not_keep_a_returning_server_from_becoming_up() {
 fn an_owner_that_cannot_read_its_region_takes_the_one_of_a_copy_in_sync() {
     let mut world = World::with_replicas(2, 2);
     world.write_now(1, 0, 8 * BLOCK, 7);
-    let (sent, _) = (world.sent("write"), world.write(1, 0, BLOCK, 8));
-    while world.sent("write") == sent {
-        assert!(world.step(), "the write goes to the copy");
-    }
-    world.hold_stores.insert(1);
-    world.settle();
-    world.hold_stores.clear();
-    world.crash(1);
+    let _ = world.write_until_sent(0, 8);
+    world.crash_before_its_write();
     world.damage(1, 2);
     world.start(1);
     world.pass_ms(4_000);
@@ -246,15 +267,7 @@ fn a_broken_connection_does_not_make_the_owners_bad_block_everybodys() {
         let mut world = World::with_replicas(3, 2);
         world.write_now(1, 0, 8 * BLOCK, 7);
         world.damage(1, 2);
-        let sent = world.sent("write");
-        let write = world.write(1, 4 * u64::from(BLOCK), BLOCK, 9);
-        while world.sent("write") == sent {
-            assert!(world.step(), "the write goes to the copy");
-        }
-        while world.waiting(1, 2, "write") > 0 {
-            world.take_message(1, 2, "write");
-        }
-        world.settle();
+        let write = world.write_that_the_copy_never_gets(4 * u64::from(BLOCK), 9);
         world.disconnect(1, 2);
         if epoch_grows {
             // Also a reader, while the copy is not attached.
@@ -327,15 +340,7 @@ fn an_owner_that_is_replaced_keeps_nobody_waiting_for_a_block() {
 fn a_block_that_went_bad_under_a_write_is_taken_from_the_write() {
     let mut world = World::with_replicas(3, 2);
     world.write_now(1, 0, 8 * BLOCK, 7);
-    let sent = world.sent("write");
-    let write = world.write(1, 2 * u64::from(BLOCK), BLOCK, 9);
-    while world.sent("write") == sent {
-        assert!(world.step(), "the write goes to the copy");
-    }
-    while world.waiting(1, 2, "write") > 0 {
-        world.take_message(1, 2, "write");
-    }
-    world.settle();
+    let write = world.write_that_the_copy_never_gets(2 * u64::from(BLOCK), 9);
     world.damage(1, 2);
     world.disconnect(1, 2);
     world.connect(1, 2);
@@ -350,14 +355,8 @@ fn a_block_that_went_bad_under_a_write_is_taken_from_the_write() {
 fn a_region_that_is_whole_nowhere_after_a_crash_keeps_nobody_from_the_extent() {
     let mut world = World::with_replicas(2, 2);
     world.write_now(1, 0, 8 * BLOCK, 7);
-    let (sent, _) = (world.sent("write"), world.write(1, 0, BLOCK, 8));
-    while world.sent("write") == sent {
-        assert!(world.step(), "the write goes to the copy");
-    }
-    world.hold_stores.insert(1);
-    world.settle();
-    world.hold_stores.clear();
-    world.crash(1);
+    let _ = world.write_until_sent(0, 8);
+    world.crash_before_its_write();
     world.damage(1, 2);
     world.damage(2, 5);
     world.start(1);
