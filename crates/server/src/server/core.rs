@@ -532,7 +532,11 @@ impl Core {
                 ));
             }
             Output::Event(event) => {
-                self.moves.borrow_mut().note(now, &self.name, &event);
+                let name_of = |id: ServerId| {
+                    let kept = state.engine.view().and_then(|view| view.server(id));
+                    kept.map_or_else(|| id.to_string(), |kept| kept.record.name.clone())
+                };
+                self.moves.borrow_mut().note(now, &self.name, &name_of, &event);
                 self.balancer.borrow_mut().note(now, &event);
             }
         }

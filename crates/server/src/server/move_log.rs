@@ -2,7 +2,7 @@
 
 use evenkeel_engine::{EngineEvent, MoveEvent, MoveStage};
 use evenkeel_meta::MoveId;
-use evenkeel_types::{ExtentId, Time};
+use evenkeel_types::{ExtentId, ServerId, Time};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -28,11 +28,18 @@ pub(crate) struct MoveLog {
 }
 
 impl MoveLog {
-    /// Takes note of an event of the engine, and logs what people should know.
-    pub(crate) fn note(&mut self, now: Time, server: &str, event: &EngineEvent) {
+    /// Takes note of an event of the engine, and logs what people should know, with the names of other servers.
+    pub(crate) fn note(
+        &mut self,
+        now: Time,
+        server: &str,
+        name_of: &dyn Fn(ServerId) -> String,
+        event: &EngineEvent,
+    ) {
         match event {
-            EngineEvent::Move(step) => self.step(server, step),
+            EngineEvent::Move(step) => self.step(server, name_of, step),
             EngineEvent::MoveRefused { extent, to, why } => {
+                let to = name_of(*to);
                 tracing::info!(server, "move of {extent} to {to} could not begin: {why}");
                 self.refusals += 1;
                 self.refused.push_back((*extent, why.clone()));
@@ -57,6 +64,7 @@ impl MoveLog {
                 }
             }
             EngineEvent::StopsServing { server: other, extents, lease_ended } => {
+                let other = name_of(*other);
                 let ago = now.since(*lease_ended).as_millis();
                 tracing::info!(
                     server,
@@ -64,7 +72,7 @@ impl MoveLog {
                 );
             }
             EngineEvent::MarkedDown { server: other, silence } => {
-                let silence = silence.as_secs_f64();
+                let (other, silence) = (name_of(*other), silence.as_secs_f64());
                 tracing::warn!(server, "{other} has not answered for {silence:.1} s: marked it down");
             }
             EngineEvent::Rejoined => {
@@ -72,6 +80,7 @@ impl MoveLog {
             }
             EngineEvent::Compared { server: other, regions, differing } => {
                 self.regions_compared += regions;
+                let other = name_of(*other);
                 tracing::info!(
                     server,
                     "compared {regions} regions with {other}, {differing} in extents that differ"
@@ -79,9 +88,11 @@ impl MoveLog {
             }
             EngineEvent::FoundDown | EngineEvent::CannotKeepUp { .. } => {}
             EngineEvent::Mended { extent, region, from } => {
+                let from = name_of(*from);
                 tracing::warn!(server, "mended region {region} of {extent} from the copy at {from}");
             }
             EngineEvent::CopyMended { extent, region, at, had_diverged } => {
+                let at = name_of(*at);
                 let what = if *had_diverged { "had diverged" } else { "had bad blocks" };
                 tracing::warn!(
                     server,
@@ -113,18 +124,19 @@ impl MoveLog {
         }
     }
 
-    fn step(&mut self, server: &str, step: &MoveEvent) {
+    fn step(&mut self, server: &str, name_of: &dyn Fn(ServerId) -> String, step: &MoveEvent) {
+        let to = || name_of(step.to);
         match step.stage {
             MoveStage::Aborted => {
                 tracing::info!(
                     server,
                     "move of {} to {} given up: {}",
                     step.extent,
-                    step.to,
+                    to(),
                     step.why.unwrap_or("no reason")
                 );
             }
-            stage => tracing::debug!(server, "move of {} to {}: {stage:?}", step.extent, step.to),
+            stage => tracing::debug!(server, "move of {} to {}: {stage:?}", step.extent, to()),
         }
         self.moves.insert(step.id, step.clone());
         if self.moves.len() > MOVES_KEPT_MAX {
@@ -158,7 +170,7 @@ impl MoveLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use evenkeel_types::{ServerId, VolumeId};
+    use evenkeel_types::VolumeId;
 
     #[test]
     fn who_ordered_a_move_hears_of_its_own_refusal_and_of_no_earlier_one() {
@@ -167,7 +179,7 @@ mod tests {
         let refuse = |log: &mut MoveLog, index: u32, why: &str| {
             let event =
                 EngineEvent::MoveRefused { extent: extent(index), to: ServerId(2), why: why.to_owned() };
-            log.note(Time(0), "s1", &event);
+            log.note(Time(0), "s1", &|id| id.to_string(), &event);
         };
         refuse(&mut log, 7, "an earlier one");
         let before = log.refusals();
