@@ -14,7 +14,9 @@ pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(400);
 pub const PEER_SILENCE_MAX: Duration = LEASE;
 /// How long a server may answer no heartbeat before it is marked down.
 pub const SILENCE_MAX: Duration = Duration::from_secs(2);
-/// The same for a server that has not answered yet in its present life, or in this server's: where all start together,
+/// How long an operation of the store may take, before its server says that others had better go on without it.
+pub const STORE_STALL_MAX: Duration = Duration::from_secs(3);
+/// The same as [`SILENCE_MAX`] for a server that has not answered yet in its present life, or in this server's: where all start together,
 /// not all are there at once.
 pub const START_PATIENCE: Duration = Duration::from_secs(5);
 /// How recently a server must have answered to count as reached.

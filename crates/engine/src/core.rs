@@ -31,6 +31,10 @@ pub(crate) struct PeerState {
     pub(crate) lease_from: Option<Time>,
     /// When this server last answered one of its heartbeats, over any connection.
     pub(crate) last_answered: Option<Time>,
+    /// The same for its lives before this one.
+    pub(crate) earlier_answered: Option<Time>,
+    /// Whether it has given up its leases, for its store hangs.
+    pub(crate) gives_up: bool,
 }
 
 /// What an operation of the store is for.
@@ -181,6 +185,10 @@ pub(crate) struct Core {
     pub(crate) copies_in: usize,
     /// Whether the store has stopped.
     pub(crate) store_stopped: bool,
+    /// Whether this server has given up its leases, for its store hangs or has stopped.
+    pub(crate) gives_up: bool,
+    /// Only answers to heartbeats that were sent later give leases.
+    pub(crate) leases_after: Option<Time>,
     next_sequence: u64,
     next_serial: u64,
     next_txn: u64,
@@ -215,6 +223,8 @@ impl Core {
             rejoining: false,
             copies_in: 0,
             store_stopped: false,
+            gives_up: false,
+            leases_after: None,
             next_sequence: 0,
             next_serial: 0,
             next_txn: 0,

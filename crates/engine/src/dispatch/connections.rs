@@ -21,6 +21,12 @@ impl Engine {
         }
         let now = self.core.now;
         let known = self.core.peers.get(&server);
+        let (last_answered, earlier_answered) = match known {
+            Some(known) if known.incarnation == incarnation => (known.last_answered, known.earlier_answered),
+            // A life that has ended may not know it yet, and what a later one gives up is none of its leases.
+            Some(known) => (known.last_answered, known.last_answered),
+            None => (None, None),
+        };
         let peer = PeerState {
             incarnation,
             session: known.map_or(1, |known| known.session + 1),
@@ -28,7 +34,9 @@ impl Engine {
             last_heard: now,
             acked_from: None,
             lease_from: None,
-            last_answered: known.and_then(|known| known.last_answered),
+            last_answered,
+            earlier_answered,
+            gives_up: false,
         };
         self.core.peers.insert(server, peer);
         self.send_heartbeat(server);
@@ -84,13 +92,15 @@ impl Engine {
 
     fn send_heartbeat(&mut self, to: ServerId) {
         let (oldest_open, extents) = (self.gateway.oldest_open(), self.gateway.oldest_open_at(to));
-        let heartbeat = Heartbeat { sent_at: self.core.now.0, oldest_open, extents };
+        let (sent_at, gives_up) = (self.core.now.0, self.core.gives_up);
+        let heartbeat = Heartbeat { sent_at, oldest_open, gives_up, extents };
         self.core.send(to, Message::Heartbeat(heartbeat));
     }
 
     pub(crate) fn handle_heartbeat_due(&mut self) {
         let now = self.core.now;
         self.core.timers.at_latest(Timer::Heartbeat, now + HEARTBEAT_INTERVAL);
+        self.consider_giving_up();
         let peers: Vec<(ServerId, Time)> = self
             .core
             .peers
@@ -112,11 +122,24 @@ impl Engine {
         self.continue_rebuild();
     }
 
+    /// While this server's store hangs or has stopped, it gives up the leases that it has: whoever goes on without it need
+    /// not wait for them to run out. Answers to heartbeats from before give none any more.
+    fn consider_giving_up(&mut self) {
+        self.core.gives_up = self.core.store_stopped || self.is_store_stalled();
+        if self.core.gives_up {
+            self.core.leases_after = Some(self.core.now);
+            for peer in self.core.peers.values_mut() {
+                peer.lease_from = None;
+            }
+        }
+    }
+
     pub(super) fn handle_heartbeat(&mut self, from: ServerId, heartbeat: Heartbeat) {
         let voided = self.core.voided_for(from);
         let now = self.core.now;
         let fenced = self.core.known_incarnation(from);
-        let is_stalled = self.is_store_stalled();
+        // A store that has stopped, or hangs, gives no leases: others are to go on without it.
+        let gives_leases = !self.core.store_stopped && !self.is_store_stalled();
         let Some(peer) = self.core.peers.get_mut(&from) else {
             return;
         };
@@ -128,13 +151,18 @@ impl Engine {
             return;
         }
         if incarnation >= fenced {
-            // A store that has stopped, or hangs, gives no leases: others are to go on without it.
-            let is_lease = !self.core.store_stopped && !is_stalled;
+            let is_lease = gives_leases && !heartbeat.gives_up;
             if is_lease {
                 peer.last_answered = Some(now);
+            } else if heartbeat.gives_up {
+                peer.last_answered = peer.earlier_answered;
             }
+            let is_new = heartbeat.gives_up && !std::mem::replace(&mut peer.gives_up, heartbeat.gives_up);
             let ack = HeartbeatAck { sent_at: heartbeat.sent_at, is_lease, voided };
             self.core.send(from, Message::HeartbeatAck(ack));
+            if is_new {
+                self.watch_silence();
+            }
         }
         self.core.raise_floor(from, incarnation, heartbeat.oldest_open);
         for OldestOpen { extent, number } in heartbeat.extents {
@@ -149,7 +177,7 @@ impl Engine {
         let later = |earlier: Option<Time>| Some(earlier.map_or(sent_at, |earlier| earlier.max(sent_at)));
         if let Some(peer) = self.core.peers.get_mut(&from) {
             peer.acked_from = later(peer.acked_from);
-            if ack.is_lease {
+            if ack.is_lease && self.core.leases_after.is_none_or(|after| sent_at > after) {
                 peer.lease_from = later(peer.lease_from);
             }
         }

@@ -1,8 +1,8 @@
 //! Marking a silent server down.
 
 use crate::config::{
-    LINK_CUT_PATIENCE, MARK_AGAIN_AFTER, MARK_PATIENCE, PEER_SILENCE_MAX, PROBE_PATIENCE, REACHED_WITHIN,
-    SILENCE_MAX, START_PATIENCE,
+    LINK_CUT_PATIENCE, MARK_AGAIN_AFTER, MARK_PATIENCE, PROBE_PATIENCE, REACHED_WITHIN, SILENCE_MAX,
+    START_PATIENCE, STORE_STALL_MAX,
 };
 use crate::core::TxnFor;
 use crate::engine::Engine;
@@ -85,8 +85,11 @@ impl Engine {
         }
     }
 
-    /// Whether this server may mark others: it is up, or owns something for want of one that is.
+    /// Whether this server may mark others: it is up, or owns something for want of one that is, and could take over.
     fn may_mark(&self) -> bool {
+        if self.core.gives_up {
+            return false;
+        }
         let me = self.core.me();
         let Some(own) = self.core.view.as_ref().and_then(|view| view.member(me)) else {
             return false;
@@ -115,6 +118,8 @@ impl Engine {
         let silent = others.filter_map(|(server, _)| {
             let seen = self.membership.seen.get(&server).map_or(now, |(_, at)| *at);
             let (since, patience) = match self.membership.answered.get(&server) {
+                // It says so itself.
+                answered if self.has_given_up(server) => (answered.copied().unwrap_or(now), Duration::ZERO),
                 Some(answered) => (*answered, SILENCE_MAX),
                 None => (seen.max(self.core.config.started), START_PATIENCE),
             };
@@ -127,6 +132,11 @@ impl Engine {
             .into_iter()
             .find(|(_, server)| view.has_shared_extents(*server))
             .map(|(since, server)| (server, since))
+    }
+
+    /// Whether a server said over its present connection that others are to go on without it.
+    fn has_given_up(&self, server: ServerId) -> bool {
+        self.core.peers.get(&server).is_some_and(|peer| peer.up && peer.gives_up)
     }
 
     /// The up servers beside this one and another.
@@ -159,7 +169,8 @@ impl Engine {
     /// A peer asks whether this server reaches another one.
     pub(crate) fn handle_probe(&mut self, from: ServerId, probe: Probe) {
         let answered = self.membership.answered.get(&probe.server);
-        let reached = answered.is_some_and(|at| self.core.now.since(*at) <= REACHED_WITHIN);
+        let reached = !self.has_given_up(probe.server)
+            && answered.is_some_and(|at| self.core.now.since(*at) <= REACHED_WITHIN);
         let Probe { number, server } = probe;
         self.core.send(from, Message::Probed(Probed { number, server, reached }));
     }
@@ -229,6 +240,6 @@ impl Engine {
     /// Whether an operation of the store has taken so long that others had better go on without this server.
     pub(crate) fn is_store_stalled(&self) -> bool {
         let oldest = self.core.pending.values().map(|(since, _)| *since).min();
-        oldest.is_some_and(|since| self.core.now.since(since) > PEER_SILENCE_MAX)
+        oldest.is_some_and(|since| self.core.now.since(since) > STORE_STALL_MAX)
     }
 }

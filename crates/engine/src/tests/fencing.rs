@@ -1,7 +1,7 @@
 //! At most one server answers, and nothing old is applied.
 
 use super::world::World;
-use crate::config::{HEARTBEAT_INTERVAL, LEASE};
+use crate::config::{HEARTBEAT_INTERVAL, LEASE, STORE_STALL_MAX};
 use crate::{EngineEvent, MoveStage};
 use evenkeel_types::ServerId;
 use evenkeel_types::geometry::BLOCK_BYTES;
@@ -67,6 +67,48 @@ fn without_a_promise_the_new_owner_waits_until_the_lease_is_over() {
     assert!(served_by.iter().any(|(_, new)| *new), "the new owner serves at last");
     assert!(served_by.iter().all(|both| *both != (true, true)), "never both: {served_by:?}");
     assert_eq!(took_over(&world, 2), Some(false));
+}
+
+/// Whoever goes on without a server does not wait for leases that it gave up: late answers to heartbeats from before give it
+/// none back.
+#[test]
+fn leases_that_were_given_up_do_not_come_back_with_late_answers() {
+    let mut world = World::with_replicas(3, 2);
+    world.write_now(1, 0, BLOCK, 1);
+    world.hold_stores.insert(1);
+    let _ = world.write(1, u64::from(BLOCK), BLOCK, 7);
+    world.pass(STORE_STALL_MAX - 2 * HEARTBEAT_INTERVAL);
+    world.hold_links.insert((2, 1));
+    world.hold_txns = true;
+    world.pass(3 * HEARTBEAT_INTERVAL);
+    assert!(world.engine(1).core.gives_up);
+    assert!(world.waiting(2, 1, "heartbeat-ack") > 1, "an answer from before is on its way");
+    // Its disk answers again, and the answers arrive.
+    let read = world.read(1, 0, BLOCK);
+    world.hold_stores.clear();
+    world.hold_links.clear();
+    world.settle();
+    assert!(world.is_open(1, read), "others may be writing already");
+    world.pass(2 * HEARTBEAT_INTERVAL);
+    assert_eq!(world.read_byte(1, read), 1, "nobody took over, and new heartbeats give new leases");
+}
+
+/// What a later life of a server gives up are not the leases of an earlier one, which may not know yet that it has ended.
+#[test]
+fn a_life_gives_up_its_own_leases_only() {
+    let mut world = World::with_replicas(3, 2);
+    world.write_now(1, 0, BLOCK, 1);
+    let answered = |world: &World| world.engine(2).core.peers[&ServerId(1)].last_answered;
+    let of_first_life = answered(&world).expect("it is the owner, and has a lease");
+    world.crash(1);
+    world.start(1);
+    world.connect(1, 2);
+    world.settle();
+    assert!(answered(&world).is_some_and(|at| at >= of_first_life));
+    world.hold_stores.insert(1);
+    let _ = world.write(1, 0, BLOCK, 2);
+    world.pass(STORE_STALL_MAX + HEARTBEAT_INTERVAL);
+    assert_eq!(answered(&world), Some(of_first_life));
 }
 
 #[test]

@@ -157,6 +157,7 @@ fn samples() -> Vec<Message> {
         Message::Heartbeat(Heartbeat {
             sent_at: 1,
             oldest_open: 2,
+            gives_up: true,
             extents: vec![OldestOpen { extent: EXTENT, number: 3 }],
         }),
         Message::HeartbeatAck(HeartbeatAck {

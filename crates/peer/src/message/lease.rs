@@ -11,7 +11,10 @@ pub struct Heartbeat {
     pub sent_at: u64,
     /// The lowest number of a write that the sender, as a gateway, may still retry.
     pub oldest_open: u64,
-    /// The same for extents to which the sender has writes under way at the receiver, as far as it is more for them:
+    /// The sender has given up every lease that came with an answer to an earlier heartbeat, and asks for none: its store
+    /// hangs or has stopped. Others are to go on without it, and need not wait for its leases to run out.
+    pub gives_up: bool,
+    /// The same as `oldest_open` for extents to which the sender has writes under way at the receiver, as far as it is more for them:
     /// those whose oldest write is oldest.
     pub extents: Vec<OldestOpen>,
 }
@@ -31,7 +34,7 @@ pub struct HeartbeatAck {
     /// [`Heartbeat::sent_at`] of the heartbeat that is answered.
     pub sent_at: u64,
     /// Whether the answerer gives leases. One whose store has stopped or hangs does not: others are to go on without it,
-    /// though its connections live.
+    /// though its connections live. Nor is one given to a heartbeat that asks for none.
     pub is_lease: bool,
     /// Attachments of the heartbeat's sender that the answerer has ended by accepting a higher epoch, and of which
     /// the sender has not shown to know. This answer gives no right for them.
