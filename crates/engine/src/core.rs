@@ -96,6 +96,8 @@ pub(crate) enum Pending {
     Compare { server: ServerId, number: u64 },
     /// A page of this server's own records, to find copies that are to be made anew.
     Rebuild,
+    /// A page of this server's own records, to find extents that another place of their volume would re-route.
+    Placing { number: u64 },
     /// A page for a peer.
     Inventory { server: ServerId, session: u64, number: u64 },
 }
@@ -136,6 +138,10 @@ pub(crate) enum TxnFor {
     MarkDown { server: ServerId, silence: Duration },
     /// This server becomes up.
     BecomeUp,
+    /// Route entries for extents that another place of their volume would re-route.
+    Enter,
+    /// This server is ready for another place of a volume.
+    ConfirmPlace,
     /// The end of a move that is given up, or the settlement of a Propose without an answer. The transaction is kept:
     /// what a failure says depends on what it compared.
     Clear { extent: ExtentId, txn: Txn },
@@ -169,6 +175,9 @@ pub(crate) struct Core {
     pub(crate) awaiting_lease: BTreeSet<ExtentId>,
     /// Extents of this server with a move under way.
     pub(crate) moving: BTreeSet<ExtentId>,
+    /// Extents of this server that need a route entry, as another place of their volume would re-route them, and whether
+    /// something was written to them. Of the others it holds only as long as their reigns wait for it.
+    pub(crate) to_enter: BTreeMap<ExtentId, bool>,
     /// Syncing: extents whose owner promised that all regions are current here.
     pub(crate) promises: BTreeSet<ExtentId>,
     /// Copies that were promised to be current, by the server that has them.
@@ -215,6 +224,7 @@ impl Core {
             voided: BTreeMap::new(),
             awaiting_lease: BTreeSet::new(),
             moving: BTreeSet::new(),
+            to_enter: BTreeMap::new(),
             promises: BTreeSet::new(),
             caught_up: VecDeque::new(),
             checked: VecDeque::new(),
@@ -255,6 +265,11 @@ impl Core {
     /// Whether the view knows that the extent's volume was deleted for ever.
     pub(crate) fn is_deleted(&self, extent: ExtentId) -> bool {
         self.view.as_ref().is_some_and(|view| view.tombstone(extent.volume).is_some())
+    }
+
+    /// Whether the extent needs a route entry before it is used any further, see [`crate::membership`].
+    pub(crate) fn is_to_be_placed(&self, extent: ExtentId) -> bool {
+        self.view.as_ref().is_some_and(|view| view.is_to_be_placed(extent))
     }
 
     /// The lowest incarnation of a server that the view allows; lower ones are fenced.

@@ -6,7 +6,7 @@ use crate::counters::Counters;
 use crate::event::{Event, MoveOrder, Output};
 use crate::extent::Extent;
 use crate::gateway::Gateway;
-use crate::membership::{Membership, Rebuild};
+use crate::membership::{Membership, Placing, Rebuild};
 use crate::operation::Origin;
 use crate::replica::Sweep;
 use crate::scrub::Scrub;
@@ -31,6 +31,7 @@ pub struct Engine {
     pub(crate) membership: Membership,
     pub(crate) rebuild: Rebuild,
     pub(crate) scrub: Scrub,
+    pub(crate) placing: Placing,
     /// Moves that wait for their turn.
     pub(crate) orders: BTreeMap<ExtentId, MoveOrder>,
     eviction_hand: ExtentId,
@@ -51,6 +52,7 @@ impl Engine {
             membership: Membership::default(),
             rebuild: Rebuild::default(),
             scrub: Scrub::new(config.started + config.scrub.first_after),
+            placing: Placing::default(),
             orders: BTreeMap::new(),
             eviction_hand: ExtentId { volume: VolumeId(0), index: 0 },
         }
@@ -224,6 +226,7 @@ impl Engine {
                     extent.tick(&mut self.core);
                 }
             } else if !self.begin_ordered_moves() && !self.continue_resyncs() && !self.continue_scrubbing() {
+                self.enter_extents();
                 return;
             }
         }

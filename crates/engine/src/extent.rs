@@ -150,7 +150,7 @@ impl Extent {
                 self.finish_draining(core);
             }
             Some(reign) if mine && route.epoch > reign.epoch => self.advance_reign(core, &route),
-            Some(_) if mine => {}
+            Some(_) if mine => self.consider_entry(core),
             Some(reign) if route.epoch > reign.epoch => self.begin_draining(core),
             Some(_) => {}
             None if mine => self.consider_reign(core, &route),

@@ -8,6 +8,7 @@
 mod certificate;
 mod lead;
 mod moves;
+mod placing;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -20,9 +21,13 @@ pub use lead::{announce, campaign, resign};
 pub use moves::{
     ClearOutcome, PrepareMove, annotate_move, clear_intent, clear_outcome, prepare_move, propose_move,
 };
+pub use placing::{
+    ENTERED_PER_TXN_MAX, PLACES_PUBLISHED_MAX, confirm_place, enter, next_placing, publish_place, swap_place,
+    withdraw_place,
+};
 pub use server::{
-    become_up, begin_group, mark_down, raise_generation, register_server, set_draining, start_server,
-    update_server,
+    become_up, begin_group, forget_server, mark_down, raise_generation, register_server, set_draining,
+    start_server, update_server,
 };
 pub use volume::{NewVolume, create_volume, delete_volume, set_access};
 
@@ -169,6 +174,32 @@ pub enum ChangeError {
     ServersOfToken {
         /// For whom.
         servers: Vec<String>,
+    },
+    /// The server was removed, or forgotten.
+    #[snafu(display(
+        "server {server} is gone for good: it was removed or forgotten, and its store cannot be used again"
+    ))]
+    Forgotten {
+        /// Which.
+        server: ServerId,
+    },
+    /// The server is not down.
+    #[snafu(display("server {server} is not down"))]
+    NotDown {
+        /// Which.
+        server: ServerId,
+    },
+    /// No place is published for the volume.
+    #[snafu(display("volume {volume} is to get no other place"))]
+    NoNextPlace {
+        /// Which.
+        volume: VolumeId,
+    },
+    /// Not everything that the place to come would re-route has a route entry, as far as is known.
+    #[snafu(display("the place that volume {volume} is to get is not confirmed"))]
+    PlaceNotConfirmed {
+        /// Which.
+        volume: VolumeId,
     },
     /// There is no move under way.
     #[snafu(display("extent {extent} has no move under way"))]

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 /// A position in the directory's history. Each transaction that changes something gets the next one, and all its
 /// changes carry it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, serde::Serialize, serde::Deserialize,
+)]
 pub struct Revision(pub u64);
 
 impl Revision {

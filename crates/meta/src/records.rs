@@ -15,7 +15,9 @@
 //! | `volume/<volume>` | [`VolumeRecord`] with its frozen place | create, resize |
 //! | `access/<volume>` | [`AccessRecord`], apart so that a grant raises no epoch | create, grant |
 //! | `route/<volume>/e<extent>` | [`RouteEntry`]: where an extent is that was moved | moves |
-//! | `route/<volume>/r<run>` | reserved for a run moved whole | |
+//! | `route/<volume>/r<run>` | [`RouteEntry`]: where all extents of a run are that have no entry of their own | owners |
+//! | `place/<volume>` | [`NextPlaceRecord`]: the place that the volume is to get | the planner |
+//! | `placed/<volume>/<server>` | [`PlacedRecord`]: the server is ready for it | the server |
 //! | `tombstone/<volume>` | [`TombstoneRecord`]: the volume is deleted for ever | delete |
 //! | `lead/<role>` | [`LeadRecord`] with a lease | elections |
 //! | `counter/<what>` | the next number that was never used | whatever takes ids |
@@ -32,6 +34,7 @@ mod lead;
 mod member;
 mod moves;
 mod names;
+mod placing;
 mod route;
 mod server;
 mod volume;
@@ -46,6 +49,7 @@ pub use member::{MemberRecord, MemberState};
 pub use moves::{MOVE_REASON_BYTES_MAX, MOVES_KEPT_PER_SERVER, MoveId, MoveRecord, MoveState};
 pub use names::{GROUP_NAME_BYTES_MAX, NameError, SERVER_NAME_BYTES_MAX, VOLUME_NAME_BYTES_MAX};
 pub use names::{check_group_name, check_server_name, check_volume_name};
+pub use placing::{NextPlaceRecord, PlacedRecord};
 pub use route::{MoveIntent, REPLICAS_MAX, ROUTE_ENTRY_BYTES, Replicas, RouteEntry, RouteEntryError};
 pub use server::{ServerCapacity, ServerRecord};
 pub use volume::{TombstoneRecord, VolumeRecord};

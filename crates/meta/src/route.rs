@@ -30,13 +30,17 @@ pub struct Route {
     pub from: Option<ServerId>,
     /// The move under way.
     pub intent: Option<MoveIntent>,
-    /// The revision of the route entry; `None` for an extent that follows its volume's placement.
+    /// The revision of the extent's own route entry; `None` if it follows its run's, or its volume's placement.
     pub entry_revision: Option<Revision>,
+    /// The revision of its run's route entry, if that is what it follows.
+    pub run_revision: Option<Revision>,
+    /// All servers that held a copy are gone for good: what was written is lost, and nobody will own the extent.
+    pub is_lost: bool,
 }
 
 impl Route {
     /// The one replica that orders reads and writes: the first that is in sync. `None` if it is not known which copy
-    /// is good, because no replica is up and none ever left `up`.
+    /// is good, because no replica is up and none ever left `up`, and if the extent is lost.
     #[must_use]
     pub fn owner(&self) -> Option<ServerId> {
         self.in_sync().next()
@@ -50,6 +54,12 @@ impl Route {
     /// The replicas whose servers are not down: those that an owner attaches and whose leases it needs.
     pub fn present(&self) -> impl Iterator<Item = ServerId> {
         select(self.replicas, self.present)
+    }
+
+    /// Whether the extent follows its volume's placement.
+    #[must_use]
+    pub const fn is_placed(&self) -> bool {
+        self.entry_revision.is_none() && self.run_revision.is_none()
     }
 
     /// Whether the server holds a copy or is getting one.
@@ -66,7 +76,8 @@ fn select(replicas: Replicas, set: u8) -> impl Iterator<Item = ServerId> {
 /// Which replicas are in sync, and which are not down, as bits in the order of the replicas.
 ///
 /// In sync are those that are up. If none is, the one whose server left `up` last is alone in sync: it has every write
-/// that was acknowledged, and it owns the extent as soon as it is back. With one replica there is no choice.
+/// that was acknowledged, and it owns the extent as soon as it is back. Servers that are gone for good are not counted;
+/// with one replica left there is no choice.
 pub(crate) fn replica_sets(members: &[&MemberRecord]) -> (u8, u8) {
     let bits = |holds: &dyn Fn(&MemberRecord) -> bool| {
         members.iter().enumerate().fold(0u8, |set, (n, member)| set | u8::from(holds(member)) << n)
@@ -76,9 +87,10 @@ pub(crate) fn replica_sets(members: &[&MemberRecord]) -> (u8, u8) {
     if up != 0 {
         return (up, present);
     }
-    let last = match members.len() {
-        1 => Some(0),
-        _ => (0..members.len()).filter(|n| members[*n].left.is_some()).max_by_key(|n| members[*n].left),
+    let left_over = || (0..members.len()).filter(|n| !members[*n].forgotten);
+    let last = match left_over().count() {
+        1 => left_over().next(),
+        _ => left_over().filter(|n| members[*n].left.is_some()).max_by_key(|n| members[*n].left),
     };
     (last.map_or(0, |n| 1 << n), present)
 }
@@ -89,7 +101,14 @@ mod tests {
     use evenkeel_types::Incarnation;
 
     fn member(state: MemberState, left: Option<u64>) -> MemberRecord {
-        MemberRecord { state, draining: false, incarnation: Incarnation(1), left, leaves: false }
+        MemberRecord {
+            state,
+            draining: false,
+            incarnation: Incarnation(1),
+            left,
+            leaves: false,
+            forgotten: false,
+        }
     }
 
     #[test]
@@ -105,6 +124,15 @@ mod tests {
         let last = member(MemberState::Down, Some(4));
         assert_eq!(replica_sets(&[&first, &last]), (0b10, 0b01));
         assert_eq!(replica_sets(&[&first, &member(MemberState::Syncing, None)]), (0b01, 0b11));
+    }
+
+    #[test]
+    fn what_is_gone_for_good_is_not_counted_and_the_best_of_the_rest_takes_its_place() {
+        let gone = |left| MemberRecord { forgotten: true, ..member(MemberState::Down, left) };
+        let (early, late) = (member(MemberState::Down, Some(3)), member(MemberState::Syncing, Some(5)));
+        assert_eq!(replica_sets(&[&gone(Some(9)), &early, &late]), (0b100, 0b100));
+        assert_eq!(replica_sets(&[&gone(Some(9)), &member(MemberState::Down, None)]).0, 0b10);
+        assert_eq!(replica_sets(&[&gone(Some(9)), &gone(None)]), (0, 0));
     }
 
     #[test]

@@ -4,20 +4,24 @@
 //! takes whole revisions in order. Whatever it answers was true at one moment of the past. A record that cannot be
 //! read is not ignored: it is listed as a problem, and no route is computed that depends on it.
 
+mod holdings;
 mod placement;
+mod placing;
 mod query;
 mod share;
 #[cfg(test)]
 mod tests;
 
-pub use query::Spread;
+pub use holdings::{Holding, Loss};
+pub use placing::Spread;
 pub use share::Owners;
 
 use crate::directory::{Batch, Entry, Key, Revision, Snapshot};
 use crate::records::{
     AccessRecord, CertificateRecord, CounterName, FORMAT_VERSION, Fingerprint, FormatRecord, JoinTokenRecord,
-    Keyspace, LeadRecord, LiveRecord, MemberRecord, MoveId, MoveRecord, MoveState, ParsedKey, RecordError,
-    Role, RouteEntry, RouteKey, ServerRecord, TombstoneRecord, VolumeRecord, decode_counter, decode_json,
+    Keyspace, LeadRecord, LiveRecord, MemberRecord, MoveId, MoveRecord, MoveState, NextPlaceRecord,
+    ParsedKey, PlacedRecord, RecordError, Role, RouteEntry, RouteKey, ServerRecord, TombstoneRecord,
+    VolumeRecord, decode_counter, decode_json,
 };
 use evenkeel_types::{ExtentId, ServerId, VolumeId};
 use placement::Placement;
@@ -47,6 +51,8 @@ pub struct View {
     volumes: BTreeMap<VolumeId, VolumeState>,
     access: BTreeMap<VolumeId, Kept<AccessRecord>>,
     routes: BTreeMap<VolumeId, VolumeRoutes>,
+    next_places: BTreeMap<VolumeId, NextPlace>,
+    placed: BTreeMap<(VolumeId, ServerId), Kept<PlacedRecord>>,
     tombstones: BTreeMap<VolumeId, Kept<TombstoneRecord>>,
     leads: BTreeMap<Role, Kept<LeadRecord>>,
     counters: BTreeMap<CounterName, Kept<u64>>,
@@ -67,8 +73,16 @@ struct VolumeState {
 struct VolumeRoutes {
     /// `None` for an entry that cannot be read.
     extents: BTreeMap<u32, Option<Kept<RouteEntry>>>,
-    /// Runs with an entry of their own, which this version cannot interpret.
-    runs: BTreeSet<u32>,
+    /// Those of whole runs; they count for extents that have none of their own.
+    runs: BTreeMap<u32, Option<Kept<RouteEntry>>>,
+}
+
+/// The place that a volume is to get.
+#[derive(PartialEq, Debug)]
+struct NextPlace {
+    kept: Kept<NextPlaceRecord>,
+    /// `None` as long as there is no volume whose runs could be placed.
+    placement: Option<Placement>,
 }
 
 /// What a batch changed, for whoever keeps something that was computed from the view.
@@ -86,6 +100,10 @@ pub struct Changes {
     pub live: BTreeSet<ServerId>,
     /// Volumes that came, changed or went: the routes of their extents without an entry have a new epoch.
     pub volumes: BTreeSet<VolumeId>,
+    /// Volumes whose place to come was published, or is none any more.
+    pub next_places: BTreeSet<VolumeId>,
+    /// Runs whose route entry came, changed or went.
+    pub runs: BTreeSet<(VolumeId, u32)>,
     /// Volumes that were deleted for ever.
     pub tombstones: BTreeSet<VolumeId>,
     /// Volumes with other rights of access.
@@ -136,6 +154,8 @@ impl View {
             volumes: BTreeMap::new(),
             access: BTreeMap::new(),
             routes: BTreeMap::new(),
+            next_places: BTreeMap::new(),
+            placed: BTreeMap::new(),
             tombstones: BTreeMap::new(),
             leads: BTreeMap::new(),
             counters: BTreeMap::new(),
@@ -205,6 +225,11 @@ impl View {
                 keep_json(&mut self.access, volume, entry)
             }
             ParsedKey::Route(volume, at) => self.change_route(volume, at, entry, changes),
+            ParsedKey::NextPlace(volume) => {
+                changes.next_places.insert(volume);
+                self.change_next_place(volume, entry)
+            }
+            ParsedKey::Placed(volume, server) => keep_json(&mut self.placed, (volume, server), entry),
             ParsedKey::Tombstone(volume) => {
                 changes.tombstones.insert(volume);
                 keep_json(&mut self.tombstones, volume, entry)
@@ -234,8 +259,20 @@ impl View {
         let record: VolumeRecord = decode_json(&entry.value)?;
         record.check()?;
         let placement = Placement::new(record.runs());
+        if let Some(next) = self.next_places.get_mut(&volume) {
+            next.placement = Some(Placement::new(record.runs()));
+        }
         let kept = Kept { record, revision: entry.mod_revision };
         self.volumes.insert(volume, VolumeState { kept, placement });
+        Ok(())
+    }
+
+    fn change_next_place(&mut self, volume: VolumeId, entry: Option<&Entry>) -> Result<(), RecordError> {
+        self.next_places.remove(&volume);
+        let Some(entry) = entry else { return Ok(()) };
+        let kept = Kept { record: decode_json(&entry.value)?, revision: entry.mod_revision };
+        let placement = self.volumes.get(&volume).map(|state| Placement::new(state.kept.record.runs()));
+        self.next_places.insert(volume, NextPlace { kept, placement });
         Ok(())
     }
 
@@ -247,30 +284,33 @@ impl View {
         changes: &mut Changes,
     ) -> Result<(), RecordError> {
         let routes = self.routes.entry(volume).or_default();
-        let changed = match (at, entry) {
-            (RouteKey::Extent(index), Some(entry)) => {
+        let (entries, index) = match at {
+            RouteKey::Extent(index) => {
                 changes.extents.insert(ExtentId { volume, index });
-                let decoded = RouteEntry::decode(&entry.value);
-                let kept = decoded.clone().ok().map(|record| Kept { record, revision: entry.mod_revision });
-                routes.extents.insert(index, kept);
-                decoded.map(|_| ()).map_err(|error| RecordError { what: error.to_string() })
+                (&mut routes.extents, index)
             }
-            (RouteKey::Extent(index), None) => {
-                changes.extents.insert(ExtentId { volume, index });
-                routes.extents.remove(&index);
+            RouteKey::Run(run) => {
+                changes.runs.insert((volume, run));
+                (&mut routes.runs, run)
+            }
+        };
+        let decoded = entry.map(|entry| (entry, RouteEntry::decode(&entry.value)));
+        let changed = match decoded {
+            None => {
+                entries.remove(&index);
                 Ok(())
             }
-            (RouteKey::Run(run), Some(_)) => {
-                changes.volumes.insert(volume);
-                routes.runs.insert(run);
-                Err(RecordError {
-                    what: "the entry of a run; this program knows entries of extents only".into(),
-                })
+            Some((_, Ok(record))) if matches!(at, RouteKey::Run(_)) && !record.is_settled() => {
+                entries.insert(index, None);
+                Err(RecordError { what: "the entry of a run with a move; only extents move".into() })
             }
-            (RouteKey::Run(run), None) => {
-                changes.volumes.insert(volume);
-                routes.runs.remove(&run);
+            Some((entry, Ok(record))) => {
+                entries.insert(index, Some(Kept { record, revision: entry.mod_revision }));
                 Ok(())
+            }
+            Some((_, Err(error))) => {
+                entries.insert(index, None);
+                Err(RecordError { what: error.to_string() })
             }
         };
         if routes.extents.is_empty() && routes.runs.is_empty() {

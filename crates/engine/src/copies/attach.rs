@@ -108,7 +108,7 @@ impl Extent {
         };
         let is_wanted = match link.role {
             Role::Target => phase == Phase::Serving && is_linked,
-            _ => matches!(phase, Phase::Gathering | Phase::Serving),
+            _ => matches!(phase, Phase::Gathering | Phase::Entering | Phase::Serving),
         };
         let LinkState::Down { retry_at } = link.state else {
             return;

@@ -39,7 +39,7 @@ impl Extent {
         let phase = reign.phase;
         let is_moving = reign.mover.as_ref().is_some_and(|mover| mover.is_linked());
         let wanted = |role: Role| match role {
-            Role::InSync => matches!(phase, Phase::Gathering | Phase::Serving),
+            Role::InSync => matches!(phase, Phase::Gathering | Phase::Entering | Phase::Serving),
             Role::Syncing => phase == Phase::Serving,
             Role::Target => phase == Phase::Serving && is_moving,
             Role::Replaced => false,

@@ -80,6 +80,11 @@ impl Engine {
                 };
                 self.handle_rebuild_page(&page);
             }
+            Pending::Placing { number } => {
+                if let Ok(StoreReply::Inventory(page)) = outcome {
+                    self.handle_placing_page(number, &page);
+                }
+            }
             Pending::Compare { server, number } => {
                 if let Ok(StoreReply::Inventory(page)) = outcome {
                     self.handle_own_page(server, number, page);

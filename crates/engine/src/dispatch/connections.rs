@@ -120,6 +120,7 @@ impl Engine {
         self.renew_resyncs(|_| false);
         self.consider_rejoining();
         self.continue_rebuild();
+        self.continue_placing();
     }
 
     /// While this server's store hangs or has stopped, it gives up the leases that it has: whoever goes on without it need

@@ -59,6 +59,8 @@ impl Engine {
         if changes.all
             || !changes.members.is_empty()
             || !changes.volumes.is_empty()
+            || !changes.next_places.is_empty()
+            || !changes.runs.is_empty()
             || !changes.tombstones.is_empty()
         {
             self.wake_all();
@@ -68,7 +70,11 @@ impl Engine {
         // that its copies are good. Owner and copy see it by the same revision.
         let routes = changes.extents.iter().filter_map(|id| self.core.route(*id));
         let named: BTreeSet<ServerId> = routes.flat_map(|route| route.replicas.to_vec()).collect();
-        if changes.all || !changes.members.is_empty() || !changes.volumes.is_empty() {
+        if changes.all
+            || !changes.members.is_empty()
+            || !changes.volumes.is_empty()
+            || !changes.runs.is_empty()
+        {
             self.note_members();
             self.note_ownership(changes.revision);
             self.renew_resyncs(|_| true);
@@ -105,6 +111,7 @@ impl Engine {
                 self.handle_peer_down(*server);
             }
         }
+        self.continue_placing();
         self.retry_parked();
     }
 
@@ -143,6 +150,8 @@ impl Engine {
             Some(TxnFor::MarkDown { server, silence }) => {
                 self.handle_marked(server, silence, outcome.is_ok_and(|outcome| outcome.succeeded));
             }
+            Some(TxnFor::Enter) => self.handle_entered(&outcome),
+            Some(TxnFor::ConfirmPlace) => self.handle_confirmed(),
             Some(TxnFor::BecomeUp) => self.handle_became_up(ticket, &outcome),
             Some(TxnFor::Clear { extent, txn }) => {
                 self.with_extent(extent, |extent, core| extent.handle_cleared(core, &txn, outcome));

@@ -9,6 +9,7 @@ use crate::operation::{Origin, owner_load};
 use crate::owner::Phase;
 use crate::timers::Timer;
 use evenkeel_peer::{Message, Request};
+use evenkeel_types::geometry::EXTENT_BYTES;
 use evenkeel_types::{BlockError, BlockOp, Epoch, Payload, ServerId, Time, VolumeId, WriteId};
 
 impl Engine {
@@ -106,6 +107,12 @@ impl Engine {
                 self.forward(id, piece, owner, route.epoch);
             }
             Some(owner) => self.park(id, piece, Wait::Peer(owner)),
+            // Nobody has it, and nobody will: the host is to know.
+            None if route.is_lost => {
+                let start = u64::from(extent.index) * u64::from(EXTENT_BYTES);
+                let at = self.gateway.piece_mut(id, piece).map_or(0, |piece| piece.op.range().offset);
+                self.end_piece(id, piece, Err(BlockError::Medium { offset: start + at }));
+            }
             None => self.park(id, piece, Wait::View(Epoch::ZERO)),
         }
     }

@@ -10,8 +10,11 @@
 //! * **Comparing.** An owner compares its extents with a syncing server's page by page, by one hash over the versions of
 //!   each. Extents that differ are attached and copied; equal ones that nobody uses need no attachment, since nothing can
 //!   change there without one ([`resync`]).
+//! * **Another place.** Before a volume is placed over other servers, each server gives route entries to what it owns and
+//!   would lose by that, and says when it has ([`placing`]).
 //! * **Gone for good.** What a server held that is away for long, or is being emptied, is made anew elsewhere ([`rebuild`]).
 
+mod placing;
 mod rebuild;
 mod rejoin;
 mod resync;
@@ -20,6 +23,7 @@ mod silence;
 use crate::event::TxnTicket;
 use evenkeel_meta::{Owners, Revision};
 use evenkeel_types::{Incarnation, ServerId, Time};
+pub(crate) use placing::Placing;
 pub(crate) use rebuild::Rebuild;
 use resync::Resync;
 pub(crate) use resync::after;

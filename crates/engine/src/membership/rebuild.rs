@@ -63,7 +63,7 @@ impl Engine {
             .down_since
             .get(&server)
             .is_some_and(|since| self.core.now.since(*since) >= self.core.config.rebuild_after);
-        is_away || member.is_some_and(|kept| kept.record.draining)
+        is_away || member.is_some_and(|kept| kept.record.draining || kept.record.forgotten)
     }
 
     /// Goes on: orders moves, or looks for more to do.
@@ -73,7 +73,8 @@ impl Engine {
         };
         let members: Vec<ServerId> =
             view.members().filter(|(_, kept)| kept.record.incarnation.0 > 0).map(|(id, _)| id).collect();
-        let is_any_leaving = members.iter().any(|server| self.is_leaving(*server));
+        let is_any_gone = view.is_any_forgotten();
+        let is_any_leaving = is_any_gone || members.iter().any(|server| self.is_leaving(*server));
         // With many gone it is a cut or a power failure, and copying everything would help nobody.
         if !is_any_leaving || 3 * self.rebuild.down_since.len() > members.len() {
             self.rebuild.cursor = None;
@@ -103,6 +104,11 @@ impl Engine {
             None => None,
         };
         for entry in page.iter().filter(|entry| entry.has_data) {
+            // Where nothing was written, the volume's next place re-routes the extent without a copy.
+            let is_blank = entry.units == 0 && entry.versions_hash == 0;
+            if is_blank && self.core.route(entry.extent).is_some_and(|route| route.is_placed()) {
+                continue;
+            }
             if let Some((copies, replaces)) = self.to_replace(entry.extent)
                 && self.rebuild.found.len() < REBUILDS_NOTED_MAX
             {
@@ -134,7 +140,9 @@ impl Engine {
         let Some(to) = self.rebuild_target(id, &route, replaces) else {
             return;
         };
-        let state = if self.rebuild.down_since.contains_key(&replaces) { "is gone" } else { "is emptied" };
+        let is_gone = self.rebuild.down_since.contains_key(&replaces)
+            || self.core.view.as_ref().is_some_and(|view| view.is_forgotten(replaces));
+        let state = if is_gone { "is gone" } else { "is emptied" };
         let reason = serde_json::json!({ "rebuild": format!("{replaces} {state}") });
         let order =
             MoveOrder { extent: id, to, replaces: Some(replaces), rate: None, reason, first: Vec::new() };

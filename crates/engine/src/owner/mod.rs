@@ -11,10 +11,13 @@
 //!   too; then the regions are held until the chain is known again, and the writes get new versions.
 //! * **Whole.** A block that cannot be read is mended from another copy ([`mend`]); only if it is good nowhere, the reader
 //!   is told.
+//! * **Entered.** Where another place of the volume is to come that would re-route the extent, it gets a route entry of its
+//!   own before anything is read from it or written to it ([`entry`]).
 //! * **Once.** A write that other gateways may retry leaves its identity with its version ([`identities`]). A retry is
 //!   answered with what became of the first.
 
 mod compare_and_write;
+mod entry;
 mod identities;
 pub(crate) mod locks;
 mod mend;

@@ -15,8 +15,10 @@ use std::collections::{BTreeMap, VecDeque};
 ///
 /// ```text
 ///  Describing ──▶ Fencing ──▶ Gathering ──▶ Serving ──▶ Draining ──▶ (over)
-///       └────────────┴── nobody else ─────────▲  │
+///       └────────────┴── nobody else ─────────▲  │ ▲
 ///                              Fencing ◀── a higher epoch, same owner
+///                                                ▼ │
+///                                             Entering: another place is to come
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Phase {
@@ -26,6 +28,8 @@ pub(crate) enum Phase {
     Fencing,
     /// The copies are attached, earlier owners promise or lose their leases, and copies in sync are made equal.
     Gathering,
+    /// All is as for serving, but the extent, which nothing was written to, gets a route entry first, if it is used.
+    Entering,
     /// Operations are executed.
     Serving,
     /// No operation is begun any more; those that were are executed, if they can be.
@@ -129,7 +133,7 @@ impl Reign {
             Role::InSync => link.attached().is_some_and(|attached| !attached.mending.is_empty()),
             Role::Target | Role::Replaced => false,
         };
-        self.phase == Phase::Serving
+        matches!(self.phase, Phase::Serving | Phase::Entering)
             && self.running == 0
             && self.mover.is_none()
             && self.broken.is_empty()

@@ -132,7 +132,7 @@ impl Extent {
         }
     }
 
-    fn fence_reign(&mut self, core: &mut Core) {
+    pub(super) fn fence_reign(&mut self, core: &mut Core) {
         let Some(reign) = &mut self.reign else {
             return;
         };
@@ -175,6 +175,12 @@ impl Extent {
                 self.copy_regions(core);
                 self.continue_mending(core);
                 self.consider_serving(core);
+            }
+            Phase::Entering => {
+                // A move whose intent got lost ends here too: as long as it waits for that, no other entry is asked for.
+                self.continue_move(core);
+                self.tend_links(core);
+                self.copy_regions(core);
             }
             // Nearly every call, once the copies are equal: each write comes by here.
             Phase::Serving if reign.is_settled() => {}
@@ -233,7 +239,11 @@ impl Extent {
     }
 
     /// Begins everything that waited for the reign to serve.
-    fn resume_serving(&mut self, core: &mut Core) {
+    pub(super) fn resume_serving(&mut self, core: &mut Core) {
+        if core.is_to_be_placed(self.id) {
+            self.await_entry(core);
+            return;
+        }
         let Some(reign) = &mut self.reign else {
             return;
         };

@@ -9,6 +9,7 @@ mod links;
 mod load;
 mod moves;
 mod once;
+mod placing;
 mod random;
 mod replicas;
 mod requests;

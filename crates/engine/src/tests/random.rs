@@ -2,11 +2,14 @@
 
 use super::world::{TxnFate, World};
 use evenkeel_meta::MemberState;
+use evenkeel_meta::change::withdraw_place;
 use evenkeel_types::geometry::{BLOCK_BYTES, EXTENT_BYTES};
 use evenkeel_types::{BlockError, BlockOp, ByteRange, Bytes, ServerId};
 
 const BLOCKS: u64 = 24;
-const EXTENTS: u64 = 4;
+const EXTENTS: u64 = 8;
+/// Rounds after which another block is used: extents are written to for the first time all along.
+const ROUNDS_PER_BLOCK: u64 = 60;
 const SERVERS: u32 = 3;
 
 /// What a block may read as.
@@ -26,6 +29,8 @@ struct Run {
     seed: u64,
     replicas: u8,
     acknowledged: u64,
+    round: u64,
+    swaps: u64,
 }
 
 fn offset(block: usize) -> u64 {
@@ -40,7 +45,15 @@ impl Run {
         let mut world = World::with_replicas(SERVERS, replicas);
         world.randomise(seed + 1);
         let block = Block { may_be: vec![0], writing: None, reading: None, next: 0 };
-        Self { world, blocks: vec![block; BLOCKS as usize], seed, replicas, acknowledged: 0 }
+        Self {
+            world,
+            blocks: vec![block; BLOCKS as usize],
+            seed,
+            replicas,
+            acknowledged: 0,
+            round: 0,
+            swaps: 0,
+        }
     }
 
     fn collect(&mut self) {
@@ -81,7 +94,7 @@ impl Run {
     }
 
     fn client(&mut self) {
-        let n = self.world.draw(BLOCKS) as usize;
+        let n = self.world.draw(BLOCKS.min(3 + self.round / ROUNDS_PER_BLOCK)) as usize;
         let server = 1 + self.world.draw(u64::from(SERVERS)) as u32;
         if self.world.servers[&server].engine.is_none() {
             return;
@@ -165,12 +178,35 @@ impl Run {
         }
     }
 
-    fn run(mut self, rounds: u32) -> (u64, u64) {
-        for _ in 0..rounds {
+    /// Another place for the volume is published, swapped in, or withdrawn.
+    fn place(&mut self) {
+        let Some(actor) = self.world.actor() else { return };
+        let view = self.world.view();
+        if view.next_place(self.world.volume).is_some() {
+            if self.world.swap() {
+                self.swaps += 1;
+            } else if self.world.draw(8) == 0 {
+                self.world.commit(&withdraw_place(&view, actor, self.world.volume).unwrap());
+            }
+            return;
+        }
+        let mut order: Vec<u32> = (1..=SERVERS).collect();
+        for n in (1..order.len()).rev() {
+            let other = self.world.draw(n as u64 + 1) as usize;
+            order.swap(n, other);
+        }
+        self.world.note(|| format!("the volume is to be at {order:?}"));
+        self.world.publish(&order);
+    }
+
+    fn run(mut self, rounds: u32) -> (u64, u64, u64) {
+        for round in 0..rounds {
+            self.round = round.into();
             match self.world.draw(40) {
                 0..=15 => self.client(),
                 16 => self.fault(),
                 17 => self.some_move(),
+                19 => self.place(),
                 18 => {
                     let ms = self.world.draw(300);
                     self.world.pass_ms(ms);
@@ -187,7 +223,7 @@ impl Run {
             .servers
             .values()
             .map(|server| server.engine.as_ref().map_or(0, |engine| engine.counters().moves_done));
-        (self.acknowledged, moves.sum())
+        (self.acknowledged, moves.sum(), self.swaps)
     }
 
     /// The faults stop: the group has to serve again, and to have everything that was acknowledged, once.
@@ -249,12 +285,15 @@ impl Run {
 fn whatever_happens_acknowledged_writes_last_and_reads_never_go_back() {
     let seeds = std::env::var("SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60u64);
     let first = std::env::var("SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0u64);
-    let (mut acknowledged, mut moves) = (0, 0);
+    let (mut acknowledged, mut moves, mut swaps) = (0, 0, 0);
     for seed in first..first + seeds {
-        let (writes, moved) = Run::new(seed).run(2_000);
+        let (writes, moved, swapped) = Run::new(seed).run(2_000);
         acknowledged += writes;
         moves += moved;
+        swaps += swapped;
     }
+    println!("{acknowledged} writes, {moves} moves, {swaps} places swapped in");
     assert!(acknowledged > seeds * 20, "{acknowledged} writes");
     assert!(seeds < 10 || moves > seeds / 2, "{moves} moves");
+    assert!(seeds < 10 || swaps > seeds / 2, "{swaps} places swapped in");
 }

@@ -7,12 +7,13 @@ use crate::{
     RequestId, TxnTicket,
 };
 use evenkeel_meta::change::{
-    Actor, NewVolume, begin_group, create_volume, delete_volume, register_server, set_draining, start_server,
+    Actor, NewVolume, begin_group, create_volume, delete_volume, publish_place, register_server,
+    set_draining, start_server, swap_place,
 };
 use evenkeel_meta::records::{AccessRecord, FORMAT_VERSION, FormatRecord, ServerCapacity, ServerRecord};
 use evenkeel_meta::{
-    Batch, Directory, DirectoryError, KeyRange, Keyspace, MemoryDirectory, Place, PlacedServer, Txn, View,
-    Watch,
+    Batch, Directory, DirectoryError, KeyRange, Keyspace, MemberState, MemoryDirectory, Place, PlacedServer,
+    Txn, View, Watch,
 };
 use evenkeel_peer::Message;
 use evenkeel_types::geometry::EXTENT_BYTES;
@@ -209,6 +210,47 @@ impl World {
         let (id, txn) = create_volume(&self.view(), actor, &new).unwrap();
         self.commit(&txn);
         id
+    }
+
+    /// A place by which the volume's only run is at these servers, in this order.
+    pub(super) fn place(&self, order: &[u32]) -> Place {
+        let weights = order.iter().enumerate().map(|(n, server)| PlacedServer {
+            server: ServerId(*server),
+            weight: 1 << (30 - 14 * n),
+            domain: *server,
+        });
+        let place = Place::new(weights.collect()).unwrap();
+        let view = self.view();
+        let record = &view.volume(self.volume).unwrap().record;
+        let located = place.locate(record.seed, 0, record.replicas);
+        assert!(located.iter().zip(order).all(|(at, wanted)| at.0 == *wanted), "{located:?}, not {order:?}");
+        place
+    }
+
+    /// A server that the directory lets act, if there is one.
+    pub(super) fn actor(&self) -> Option<Actor> {
+        let view = self.view();
+        let mut members = view.members().filter(|(_, kept)| kept.record.state != MemberState::Down);
+        members.next().map(|(server, kept)| Actor { server, incarnation: kept.record.incarnation })
+    }
+
+    /// Publishes another place for the volume: the run at these servers, in this order.
+    pub(super) fn publish(&mut self, order: &[u32]) {
+        let (view, place) = (self.view(), self.place(order));
+        let txn = publish_place(&view, self.actor().unwrap(), self.volume, &place).unwrap();
+        self.commit(&txn);
+    }
+
+    /// Swaps the published place in, if all have confirmed it; whether they had.
+    pub(super) fn swap(&mut self) -> bool {
+        let Some(actor) = self.actor() else { return false };
+        match swap_place(&self.view(), actor, self.volume) {
+            Ok(txn) => {
+                self.commit(&txn);
+                true
+            }
+            Err(_) => false,
+        }
     }
 
     /// Begins to empty a server.

@@ -11,6 +11,7 @@ use crate::records::{
 use crate::route::Route;
 use crate::txn::{Compare, Operation, Txn, TxnOutcome};
 use crate::view::{Kept, View};
+use evenkeel_types::geometry::EXTENTS_PER_RUN;
 use evenkeel_types::{Epoch, ExtentId, ServerId};
 use snafu::{OptionExt, ensure};
 
@@ -212,11 +213,19 @@ fn compare_route<'a>(
 ) -> impl Iterator<Item = Compare> + use<'a> {
     let keys = view.keys();
     let entry = Compare::as_read(keys.route(extent), route.entry_revision);
-    let volume = view.volume(extent.volume).filter(|_| route.entry_revision.is_none());
+    // Without an entry of its own the run's counts, and without that one the volume's placement.
+    let run = route.entry_revision.is_none().then(|| {
+        Compare::as_read(keys.run(extent.volume, extent.index / EXTENTS_PER_RUN), route.run_revision)
+    });
+    let volume = view.volume(extent.volume).filter(|_| route.is_placed());
     let volume = volume.map(|kept| Compare::unchanged(keys.volume(extent.volume), kept.revision));
     let (replicas, target) = (route.replicas, route.intent.map(|intent| intent.to));
     let members = (0..replicas.len()).map(move |n| replicas[n]).chain(target);
-    [entry].into_iter().chain(volume).chain(members.filter_map(|server| compare_member(view, server)))
+    [entry]
+        .into_iter()
+        .chain(run)
+        .chain(volume)
+        .chain(members.filter_map(|server| compare_member(view, server)))
 }
 
 fn compare_member(view: &View, server: ServerId) -> Option<Compare> {

@@ -1,8 +1,8 @@
 //! Beginning a group, and the records of its servers.
 
 use super::{
-    Actor, ChangeError, NoGenerationSnafu, NoGroupSnafu, NoServerIdSnafu, NoServerSnafu, OldStoreSnafu,
-    ServerNameTakenSnafu, acting, guarded,
+    Actor, ChangeError, ForgottenSnafu, NoGenerationSnafu, NoGroupSnafu, NoServerIdSnafu, NoServerSnafu,
+    NotDownSnafu, OldStoreSnafu, ServerNameTakenSnafu, acting, guarded, placing,
 };
 use crate::records::{
     CounterName, FormatRecord, MemberRecord, MemberState, ServerRecord, check_server_name, encode_counter,
@@ -82,10 +82,12 @@ pub fn update_server(view: &View, server: ServerId, record: &ServerRecord) -> Re
 /// Compares: its own record as in the view.
 ///
 /// # Errors
-/// [`ChangeError::NoServer`]; [`ChangeError::OldStore`] if the incarnation is not above the one on record.
+/// [`ChangeError::NoServer`]; [`ChangeError::Forgotten`]; [`ChangeError::OldStore`] if the incarnation is not above the
+/// one on record.
 pub fn start_server(view: &View, server: ServerId, incarnation: Incarnation) -> Result<Txn, ChangeError> {
     let kept = view.member(server).context(NoServerSnafu { server })?;
     let known = kept.record.incarnation;
+    ensure!(!kept.record.forgotten, ForgottenSnafu { server });
     ensure!(incarnation > known, OldStoreSnafu { server, store: incarnation, directory: known });
     let state = match kept.record.state {
         MemberState::Up => MemberState::Up,
@@ -105,6 +107,7 @@ pub fn start_server(view: &View, server: ServerId, incarnation: Incarnation) -> 
 /// [`ChangeError::NotPresent`], [`ChangeError::NoServer`].
 pub fn mark_down(view: &View, by: Actor, server: ServerId) -> Result<Txn, ChangeError> {
     let kept = view.member(server).context(NoServerSnafu { server })?;
+    ensure!(!kept.record.forgotten, ForgottenSnafu { server });
     let record =
         MemberRecord { state: MemberState::Down, leaves: kept.record.is_up(), ..kept.record.clone() };
     let key = view.keys().member(server);
@@ -126,6 +129,48 @@ pub fn become_up(view: &View, by: Actor) -> Result<Txn, ChangeError> {
     Ok(guarded(vec![compare], vec![put]))
 }
 
+/// Ends a server's part in the group for good. Its copies count for nothing from then on: of each of its extents the best
+/// remaining copy takes its place, and one without any is lost. Its records stay, as routes may still name the server; its
+/// name is free again. One that runs finds itself down, and ends.
+///
+/// Compares: the acting server's record; the server's member record; that it gives no hint of life, if that is what was
+/// believed; and the counter of server ids, which is put anew, so that no volume is placed over the server by somebody who
+/// has not seen it.
+///
+/// # Errors
+/// [`ChangeError::NotPresent`], [`ChangeError::NoServer`]; [`ChangeError::NotDown`] if it seems to run and is not empty.
+pub fn forget_server(view: &View, by: Actor, server: ServerId) -> Result<Txn, ChangeError> {
+    let kept = view.member(server).context(NoServerSnafu { server })?;
+    ensure!(!kept.record.forgotten, NoServerSnafu { server });
+    let is_empty = kept.record.draining && view.holdings(server).is_empty();
+    // One whose extents have no other copy is never marked down: it is waited for.
+    let is_silent = view.live(server).is_none();
+    ensure!(kept.record.state == MemberState::Down || is_empty || is_silent, NotDownSnafu { server });
+    let keys = view.keys();
+    let record = MemberRecord {
+        state: MemberState::Down,
+        leaves: kept.record.is_up(),
+        forgotten: true,
+        ..kept.record.clone()
+    };
+    let counter = keys.counter(CounterName::Server);
+    let member = keys.member(server);
+    let mut compares =
+        vec![placing::members_as_read(view), Compare::unchanged(member.clone(), kept.revision)];
+    if by.server != server {
+        compares.push(acting(view, by)?);
+    }
+    if kept.record.state != MemberState::Down && !is_empty {
+        compares.push(Compare::absent(keys.live(server)));
+    }
+    let operations = vec![
+        Operation::put(counter, encode_counter(view.counter(CounterName::Server).0)),
+        Operation::put(member, encode_json(&record)),
+        Operation::delete(&keys.live(server)),
+    ];
+    Ok(guarded(compares, operations))
+}
+
 /// Begins or ends the draining of a server: while it lasts, the server takes no new extents.
 ///
 /// Compares: the server's member record as in the view.
@@ -134,6 +179,7 @@ pub fn become_up(view: &View, by: Actor) -> Result<Txn, ChangeError> {
 /// [`ChangeError::NoServer`].
 pub fn set_draining(view: &View, server: ServerId, draining: bool) -> Result<Txn, ChangeError> {
     let kept = view.member(server).context(NoServerSnafu { server })?;
+    ensure!(!kept.record.forgotten, ForgottenSnafu { server });
     put_member(view, server, &MemberRecord { draining, ..kept.record.clone() })
 }
 

@@ -13,6 +13,8 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+mod placing;
+
 /// A directory with servers that started, one volume, and a view that follows.
 struct Group {
     directory: MemoryDirectory,
@@ -429,6 +431,10 @@ enum Step {
     Create,
     Delete,
     Restore,
+    Enter(u8, bool),
+    Confirm(u8),
+    Place,
+    Forget(u8),
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -444,6 +450,10 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Create),
         1 => Just(Step::Delete),
         1 => Just(Step::Restore),
+        3 => (0..6u8, any::<bool>()).prop_map(|(extent, run)| Step::Enter(extent, run)),
+        8 => any::<u8>().prop_map(Step::Confirm),
+        6 => Just(Step::Place),
+        1 => any::<u8>().prop_map(Step::Forget),
     ]
 }
 
@@ -498,6 +508,16 @@ impl Group {
                 delete_volume(&self.view, somebody(), other, 1).ok()?
             }
             Step::Restore => raise_generation(&self.view).ok()?,
+            Step::Enter(extent, run) => {
+                let (extents, runs) = (vec![u32::from(*extent)], vec![0]);
+                let (extents, runs) = if *run { (vec![], runs) } else { (extents, vec![]) };
+                enter(&self.view, somebody(), self.volume, &extents, &runs).ok()?
+            }
+            Step::Confirm(server) => {
+                confirm_place(&self.view, self.actor(pick(*server).0), self.volume).ok()?
+            }
+            Step::Place => next_placing(&self.view, somebody())?,
+            Step::Forget(server) => forget_server(&self.view, somebody(), pick(*server)).ok()?,
         })
     }
 }

@@ -1,7 +1,9 @@
 //! Creating, deleting and sharing volumes.
 
 use super::moves::put_ended;
-use super::{Actor, ChangeError, NoVolumeSnafu, TooFewDomainsSnafu, VolumeNameTakenSnafu, acting, guarded};
+use super::{
+    Actor, ChangeError, NoVolumeSnafu, TooFewDomainsSnafu, VolumeNameTakenSnafu, acting, guarded, placing,
+};
 use crate::directory::KeyRange;
 use crate::place::Place;
 use crate::records::{
@@ -36,7 +38,8 @@ pub struct NewVolume {
 
 /// Creates a volume and gives it an id.
 ///
-/// Compares: the acting server's record; the counter of volume ids; that the name is free.
+/// Compares: the acting server's record; the counter of volume ids; that the name is free; and the counter of server ids,
+/// which every change of who belongs to the group touches.
 ///
 /// # Errors
 /// [`ChangeError::NotPresent`], [`ChangeError::BadRecord`], [`ChangeError::VolumeNameTaken`],
@@ -61,8 +64,13 @@ pub fn create_volume(view: &View, by: Actor, new: &NewVolume) -> Result<(VolumeI
     let (next, revision) = view.counter(CounterName::Volume);
     let id = VolumeId(next);
     let (counter, name) = (keys.counter(CounterName::Volume), keys.name(&new.name));
-    let compares =
-        vec![acting(view, by)?, Compare::as_read(counter.clone(), revision), Compare::absent(name.clone())];
+    let compares = vec![
+        acting(view, by)?,
+        Compare::as_read(counter.clone(), revision),
+        Compare::absent(name.clone()),
+        // Nobody in the place is gone for good by then.
+        placing::members_as_read(view),
+    ];
     let puts = vec![
         Operation::put(counter, encode_counter(next + 1)),
         Operation::put(name, encode_json(&id)),
@@ -90,6 +98,7 @@ pub fn delete_volume(view: &View, by: Actor, volume: VolumeId, unix_ms: u64) -> 
         Operation::delete(&keys.access(volume)),
         Operation::Delete(KeyRange::prefix(&keys.routes(volume))),
     ];
+    operations.extend(placing::forget_publication(view, volume));
     let room = TXN_OPERATIONS_MAX - operations.len();
     let under_way = view.moves_under_way().filter(|(_, record)| record.extent.volume == volume);
     operations.extend(

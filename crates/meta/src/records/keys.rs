@@ -35,7 +35,7 @@ pub enum Role {
 pub enum RouteKey {
     /// One extent, by its index.
     Extent(u32),
-    /// A run of 64 extents, by its index. Reserved.
+    /// A run of 64 extents, by its index.
     Run(u32),
 }
 
@@ -58,6 +58,10 @@ pub enum ParsedKey<'a> {
     Access(VolumeId),
     /// `route/<volume>/e<extent>` and `route/<volume>/r<run>`.
     Route(VolumeId, RouteKey),
+    /// `place/<volume>`.
+    NextPlace(VolumeId),
+    /// `placed/<volume>/<server>`.
+    Placed(VolumeId, ServerId),
     /// `tombstone/<volume>`.
     Tombstone(VolumeId),
     /// `lead/<role>`.
@@ -165,6 +169,30 @@ impl Keyspace {
         self.key(format_args!("route/{}/e{:08x}", extent.volume, extent.index))
     }
 
+    /// `route/<volume>/r<run>`.
+    #[must_use]
+    pub fn run(&self, volume: VolumeId, run: u32) -> Key {
+        self.key(format_args!("route/{volume}/r{run:08x}"))
+    }
+
+    /// `place/<volume>`.
+    #[must_use]
+    pub fn next_place(&self, volume: VolumeId) -> Key {
+        self.key(format_args!("place/{volume}"))
+    }
+
+    /// `placed/<volume>/<server>`.
+    #[must_use]
+    pub fn placed(&self, volume: VolumeId, server: ServerId) -> Key {
+        self.key(format_args!("placed/{volume}/{:08x}", server.0))
+    }
+
+    /// What the keys of all confirmations of a volume begin with.
+    #[must_use]
+    pub fn all_placed(&self, volume: VolumeId) -> String {
+        format!("{}placed/{volume}/", self.prefix)
+    }
+
     /// What the keys of all route entries of a volume begin with.
     #[must_use]
     pub fn routes(&self, volume: VolumeId) -> String {
@@ -239,6 +267,11 @@ fn parse_kind<'a>(kind: &str, rest: &'a str) -> Option<ParsedKey<'a>> {
         "name" => ParsedKey::Name(check_volume_name(rest).is_ok().then_some(rest)?),
         "volume" => ParsedKey::Volume(volume()?),
         "access" => ParsedKey::Access(volume()?),
+        "place" => ParsedKey::NextPlace(volume()?),
+        "placed" => {
+            let (volume, server) = rest.split_once('/')?;
+            ParsedKey::Placed(VolumeId(hex64(volume)?), ServerId(hex32(server)?))
+        }
         "tombstone" => ParsedKey::Tombstone(volume()?),
         "lead" => ParsedKey::Lead(named(&Role::ALL, rest)?),
         "counter" => ParsedKey::Counter(named(&CounterName::ALL, rest)?),
@@ -306,7 +339,9 @@ mod tests {
             (keys.moved(MoveId(7)), ParsedKey::Move(MoveId(7))),
             (keys.certificate(Fingerprint([0xa7; 32])), ParsedKey::Certificate(Fingerprint([0xa7; 32]))),
             (keys.join_token(Fingerprint([0xa8; 32])), ParsedKey::JoinToken(Fingerprint([0xa8; 32]))),
-            (format!("{}r00000010", keys.routes(volume)).into(), ParsedKey::Route(volume, RouteKey::Run(16))),
+            (keys.run(volume, 16), ParsedKey::Route(volume, RouteKey::Run(16))),
+            (keys.next_place(volume), ParsedKey::NextPlace(volume)),
+            (keys.placed(volume, server), ParsedKey::Placed(volume, server)),
         ];
         for (key, parsed) in &pairs {
             assert_eq!(keys.parse(key), *parsed);
@@ -327,6 +362,8 @@ mod tests {
             "/evenkeel/g/volume/00000001",
             "/evenkeel/g/route/0000000000000001/x00000001",
             "/evenkeel/g/route/0000000000000001/",
+            "/evenkeel/g/placed/0000000000000001",
+            "/evenkeel/g/placed/0000000000000001/1",
             "/evenkeel/g/name/A",
             "/evenkeel/h/format",
             "/evenkeel/g/format/x",

@@ -32,6 +32,9 @@ pub struct MemberRecord {
     /// It left `up` with this very put: its place in the order is the revision of the record, which nobody knows before.
     #[serde(default, skip_serializing_if = "is_false")]
     pub leaves: bool,
+    /// It is gone for good: its copies count for nothing, it never starts again, and its id is not given again.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub forgotten: bool,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this form")]
@@ -49,6 +52,7 @@ impl MemberRecord {
             incarnation: Incarnation(0),
             left: None,
             leaves: false,
+            forgotten: false,
         }
     }
 
@@ -62,5 +66,11 @@ impl MemberRecord {
     #[must_use]
     pub fn takes_extents(&self) -> bool {
         self.is_up() && !self.draining
+    }
+
+    /// Whether volumes are to be placed over the server, also while it is away for a moment.
+    #[must_use]
+    pub fn is_to_stay(&self) -> bool {
+        !self.draining && !self.forgotten && self.incarnation > Incarnation(0)
     }
 }

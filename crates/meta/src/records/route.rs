@@ -1,4 +1,6 @@
-//! `route/<volume>/e<extent>`: where an extent is that was moved, or is being moved. Binary; 40 bytes, little-endian:
+//! `route/<volume>/e<extent>`: where an extent is that was moved, or is being moved, or was written to before its volume got
+//! another place; `route/<volume>/r<run>`: the same for all extents of a run that have no entry of their own. Binary; 40
+//! bytes, little-endian:
 //!
 //! | bytes | what |
 //! |---|---|
@@ -136,6 +138,12 @@ impl RouteEntry {
     #[must_use]
     pub const fn settled(replicas: Replicas) -> Self {
         Self { replicas, from: None, intent: None }
+    }
+
+    /// Whether it says nothing but where the copies are; only such may be a run's.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        self.from.is_none() && self.intent.is_none()
     }
 
     /// Whether the fields go together.

@@ -1,5 +1,6 @@
 //! The computed placement of a volume's runs, computed once each.
 
+use crate::place::Place;
 use crate::records::{Replicas, VolumeRecord};
 use std::sync::OnceLock;
 
@@ -16,7 +17,12 @@ impl Placement {
 
     /// Where the run is; `run` must be one of the volume's.
     pub(super) fn locate(&self, volume: &VolumeRecord, run: u32) -> Replicas {
-        *self.runs[run as usize].get_or_init(|| volume.place.locate(volume.seed, run, volume.replicas))
+        self.locate_in(&volume.place, volume, run)
+    }
+
+    /// The same in another place, of which this is the cache.
+    pub(super) fn locate_in(&self, place: &Place, volume: &VolumeRecord, run: u32) -> Replicas {
+        *self.runs[run as usize].get_or_init(|| place.locate(volume.seed, run, volume.replicas))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::{Kept, View, VolumeState};
 use crate::directory::{Key, Revision};
-use crate::place::{Place, PlaceError, PlacedServer};
 use crate::records::{
     AccessRecord, COUNTER_FIRST, CertificateRecord, CounterName, Fingerprint, FormatRecord, JoinTokenRecord,
     Keyspace, LeadRecord, LiveRecord, MemberRecord, MoveId, MoveRecord, REPLICAS_MAX, Role, RouteEntry,
@@ -11,19 +10,6 @@ use crate::records::{
 use crate::route::{Route, epoch_of, replica_sets};
 use evenkeel_types::geometry::EXTENTS_PER_RUN;
 use evenkeel_types::{ExtentId, ServerId, VolumeId};
-use std::collections::BTreeSet;
-
-/// What the copies of an extent must not share.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Spread {
-    /// A failure domain.
-    Domains,
-    /// A server; all of them may be on one machine.
-    Servers,
-}
-
-/// Bytes of a server's space for each unit of its weight in a place.
-const WEIGHT_UNIT_BYTES: u64 = 1 << 30;
 
 impl View {
     /// The revision up to which the view knows everything.
@@ -61,9 +47,21 @@ impl View {
         self.members.get(&server)
     }
 
-    /// All members in order.
+    /// All members in order, without those that are gone for good.
     pub fn members(&self) -> impl Iterator<Item = (ServerId, &Kept<MemberRecord>)> {
-        self.members.iter().map(|(server, kept)| (*server, kept))
+        self.members.iter().filter(|(_, kept)| !kept.record.forgotten).map(|(server, kept)| (*server, kept))
+    }
+
+    /// Whether any server is gone for good.
+    #[must_use]
+    pub fn is_any_forgotten(&self) -> bool {
+        self.members.values().any(|kept| kept.record.forgotten)
+    }
+
+    /// Whether a server is gone for good.
+    #[must_use]
+    pub fn is_forgotten(&self, server: ServerId) -> bool {
+        self.members.get(&server).is_some_and(|kept| kept.record.forgotten)
     }
 
     /// A server's addresses, domain and capacity.
@@ -72,15 +70,26 @@ impl View {
         self.servers.get(&server)
     }
 
-    /// All servers in order.
+    /// All servers in order, without those that are gone for good.
     pub fn servers(&self) -> impl Iterator<Item = (ServerId, &Kept<ServerRecord>)> {
-        self.servers.iter().map(|(server, kept)| (*server, kept))
+        self.servers
+            .iter()
+            .filter(|(server, _)| !self.is_forgotten(**server))
+            .map(|(server, kept)| (*server, kept))
+    }
+
+    /// The servers that are gone for good.
+    pub fn forgotten_servers(&self) -> impl Iterator<Item = (ServerId, &Kept<ServerRecord>)> {
+        self.servers
+            .iter()
+            .filter(|(server, _)| self.is_forgotten(**server))
+            .map(|(server, kept)| (*server, kept))
     }
 
     /// The server of this name.
     #[must_use]
     pub fn server_named(&self, name: &str) -> Option<ServerId> {
-        self.servers.iter().find(|(_, kept)| kept.record.name == name).map(|(server, _)| *server)
+        self.servers().find(|(_, kept)| kept.record.name == name).map(|(server, _)| server)
     }
 
     /// A server's hint of life.
@@ -149,6 +158,26 @@ impl View {
         entries.filter_map(|(index, kept)| Some((*index, kept.as_ref()?)))
     }
 
+    /// The route entry of a run; `None` if it has none or one that cannot be read.
+    #[must_use]
+    pub fn run_entry(&self, volume: VolumeId, run: u32) -> Option<&Kept<RouteEntry>> {
+        self.routes.get(&volume)?.runs.get(&run)?.as_ref()
+    }
+
+    /// The route entries of a volume's runs that can be read, in order of the runs.
+    pub fn run_entries(&self, volume: VolumeId) -> impl Iterator<Item = (u32, &Kept<RouteEntry>)> {
+        let entries = self.routes.get(&volume).into_iter().flat_map(|routes| &routes.runs);
+        entries.filter_map(|(run, kept)| Some((*run, kept.as_ref()?)))
+    }
+
+    /// Whether an extent has a route entry, or its run has one, be it readable or not.
+    pub(super) fn has_entry(&self, extent: ExtentId) -> bool {
+        self.routes.get(&extent.volume).is_some_and(|routes| {
+            routes.extents.contains_key(&extent.index)
+                || routes.runs.contains_key(&(extent.index / EXTENTS_PER_RUN))
+        })
+    }
+
     /// All moves on record, oldest first for each server.
     pub fn moves(&self) -> impl Iterator<Item = MoveId> {
         self.moves.keys().copied()
@@ -205,51 +234,28 @@ impl View {
         if extent.index >= volume.kept.record.extents() {
             return None;
         }
-        match self.routes.get(&extent.volume) {
-            None => self.placed(volume, extent.index),
-            Some(routes) => match routes.extents.get(&extent.index) {
-                Some(kept) => {
-                    let kept = kept.as_ref()?;
-                    self.routed(&kept.record, kept.revision, Some(kept.revision))
-                }
-                None if routes.runs.contains(&(extent.index / EXTENTS_PER_RUN)) => None,
-                None => self.placed(volume, extent.index),
-            },
-        }
-    }
-
-    /// The servers that may take extents now, as the place of a new volume. A server's weight is its space in GiB. Copies
-    /// of an extent go to different failure domains, or only to different servers.
-    ///
-    /// # Errors
-    /// [`PlaceError::Count`] if there is none, or if there are too many.
-    pub fn place_for_new_volume(&self, spread: Spread) -> Result<Place, PlaceError> {
-        let takers = || {
-            self.servers()
-                .filter(|(server, _)| self.member(*server).is_some_and(|kept| kept.record.takes_extents()))
-        };
-        let domains: BTreeSet<&str> = takers().map(|(_, kept)| kept.record.domain.as_str()).collect();
-        let place = |(server, kept): (ServerId, &Kept<ServerRecord>)| {
-            let units = kept.record.capacity.bytes / WEIGHT_UNIT_BYTES;
-            let domain = domains.iter().take_while(|domain| **domain < kept.record.domain.as_str()).count();
-            PlacedServer {
-                server,
-                weight: u32::try_from(units).unwrap_or(u32::MAX).max(1),
-                domain: match spread {
-                    Spread::Domains => u32::try_from(domain).unwrap_or(u32::MAX),
-                    Spread::Servers => server.0,
-                },
+        let run = extent.index / EXTENTS_PER_RUN;
+        if let Some(routes) = self.routes.get(&extent.volume) {
+            if let Some(kept) = routes.extents.get(&extent.index) {
+                let kept = kept.as_ref()?;
+                let route = self.routed(&kept.record, kept.revision)?;
+                return Some(Route { entry_revision: Some(kept.revision), ..route });
             }
-        };
-        Place::new(takers().map(place).collect())
+            if let Some(kept) = routes.runs.get(&run) {
+                let kept = kept.as_ref()?;
+                let route = self.routed(&kept.record, kept.revision)?;
+                return Some(Route { run_revision: Some(kept.revision), ..route });
+            }
+        }
+        self.computed(volume, run)
     }
 
-    fn placed(&self, volume: &VolumeState, index: u32) -> Option<Route> {
-        let replicas = volume.placement.locate(&volume.kept.record, index / EXTENTS_PER_RUN);
-        self.routed(&RouteEntry::settled(replicas), volume.kept.revision, None)
+    fn computed(&self, volume: &VolumeState, run: u32) -> Option<Route> {
+        let replicas = volume.placement.locate(&volume.kept.record, run);
+        self.routed(&RouteEntry::settled(replicas), volume.kept.revision)
     }
 
-    fn routed(&self, entry: &RouteEntry, base: Revision, entry_revision: Option<Revision>) -> Option<Route> {
+    fn routed(&self, entry: &RouteEntry, base: Revision) -> Option<Route> {
         let first = self.members.get(entry.replicas.first()?)?;
         let mut members = [first; REPLICAS_MAX];
         for (n, server) in entry.replicas.iter().enumerate().skip(1) {
@@ -266,7 +272,8 @@ impl View {
         for (n, kept) in members.iter().enumerate() {
             records[n] = &kept.record;
         }
-        let (in_sync, present) = replica_sets(&records[..members.len()]);
+        let records = &records[..members.len()];
+        let (in_sync, present) = replica_sets(records);
         Some(Route {
             epoch,
             replicas: entry.replicas,
@@ -274,7 +281,9 @@ impl View {
             present,
             from: entry.from,
             intent: entry.intent,
-            entry_revision,
+            entry_revision: None,
+            run_revision: None,
+            is_lost: records.iter().all(|member| member.forgotten),
         })
     }
 }

@@ -1,11 +1,10 @@
 //! Which servers hold copies of the same extents.
 
-use super::View;
+use super::{Spread, View};
 use crate::directory::Revision;
 use crate::records::MemberState;
 use crate::route::Route;
-use evenkeel_types::geometry::EXTENTS_PER_RUN;
-use evenkeel_types::{ExtentId, ServerId, VolumeId};
+use evenkeel_types::{ServerId, VolumeId};
 use std::collections::BTreeSet;
 
 /// What a server that was away needs of others before its copies are good.
@@ -23,10 +22,14 @@ impl View {
     /// The latest revision that may have changed who owns what a server holds.
     #[must_use]
     pub fn ownership_revision(&self, server: ServerId) -> Revision {
-        let members = self.members().map(|(_, kept)| kept.revision);
-        let volumes = self.volumes.keys().flat_map(|volume| self.entries(*volume));
-        let entries = volumes.filter(|(_, kept)| kept.record.replicas.contains(&server));
-        members.chain(entries.map(|(_, kept)| kept.revision)).max().unwrap_or(Revision::ZERO)
+        let members = self.members.values().map(|kept| kept.revision);
+        let volumes = self.volumes.values().map(|state| state.kept.revision);
+        let entries = self
+            .volumes
+            .keys()
+            .flat_map(|volume| self.entries(*volume).chain(self.run_entries(*volume)))
+            .filter(|(_, kept)| kept.record.replicas.contains(&server));
+        members.chain(volumes).chain(entries.map(|(_, kept)| kept.revision)).max().unwrap_or(Revision::ZERO)
     }
 
     /// Whether copies of a server's extents are elsewhere too. Where there are none, nobody can go on without it.
@@ -36,7 +39,10 @@ impl View {
             let record = &state.kept.record;
             record.replicas > 1
                 && (record.place.servers().iter().any(|placed| placed.server == server)
-                    || self.entries(*volume).any(|(_, kept)| kept.record.replicas.contains(&server)))
+                    || self
+                        .entries(*volume)
+                        .chain(self.run_entries(*volume))
+                        .any(|(_, kept)| kept.record.replicas.contains(&server)))
         })
     }
 
@@ -49,12 +55,7 @@ impl View {
             return true;
         }
         let domain = |server: ServerId| self.server(server).map(|kept| kept.record.domain.as_str());
-        let placed = self.volume(volume).map_or(&[][..], |kept| kept.record.place.servers());
-        let is_by_server = placed.iter().enumerate().any(|(n, one)| {
-            placed[..n]
-                .iter()
-                .any(|other| one.domain != other.domain && domain(one.server) == domain(other.server))
-        });
+        let is_by_server = self.spread(volume) == Spread::Servers;
         !is_by_server && others.any(|server| domain(server) == domain(to))
     }
 
@@ -63,21 +64,11 @@ impl View {
     pub fn owners_for(&self, server: ServerId) -> Owners {
         let mut owners = Owners::default();
         for (volume, state) in &self.volumes {
-            let record = &state.kept.record;
-            if record.replicas < 2 {
+            if state.kept.record.replicas < 2 {
                 continue;
             }
-            let entries = self.entries(*volume).map(|(index, _)| index);
-            let runs = (0..record.runs()).filter_map(|run| {
-                // An extent of the run that has no entry of its own stands for all of them.
-                let first = run * EXTENTS_PER_RUN;
-                let extents = first..(first + EXTENTS_PER_RUN).min(record.extents());
-                extents
-                    .into_iter()
-                    .find(|index| self.entry(ExtentId { volume: *volume, index: *index }).is_none())
-            });
-            for index in entries.chain(runs) {
-                if let Some(route) = self.route(ExtentId { volume: *volume, index }) {
+            for (extent, _) in self.groups(*volume) {
+                if let Some(route) = self.route(extent) {
                     owners.add(self, server, &route);
                 }
             }

@@ -36,6 +36,7 @@ fn member(state: MemberState) -> Bytes {
         incarnation: Incarnation(1),
         left: None,
         leaves: false,
+        forgotten: false,
     })
 }
 

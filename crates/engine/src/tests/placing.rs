@@ -1,0 +1,431 @@
+//! A volume gets another place: what was written to stays, what was not may go, and nothing is lost in between.
+
+use super::replicas::{assert_equal_copies, state};
+use super::world::{TxnFate, World};
+use crate::MoveStage;
+use evenkeel_meta::change::{forget_server, mark_down, next_placing, withdraw_place};
+use evenkeel_meta::records::{VolumeRecord, encode_json};
+use evenkeel_meta::{MemberState, Operation, Txn};
+use evenkeel_types::geometry::{BLOCK_BYTES, EXTENT_BYTES};
+use evenkeel_types::store_op::StoreOp;
+use evenkeel_types::{BlockError, ServerId};
+use std::collections::VecDeque;
+
+const BLOCK: u32 = BLOCK_BYTES;
+
+fn at(index: u32) -> u64 {
+    u64::from(index) * u64::from(EXTENT_BYTES)
+}
+
+fn entries(world: &World) -> Vec<u32> {
+    world.view().entries(world.volume).map(|(index, _)| index).collect()
+}
+
+/// Transactions that give route entries and nothing else.
+fn is_entry(txn: &Txn) -> bool {
+    txn.success.len() == 1 && format!("{:?}", txn.success).contains("/route/")
+}
+
+#[test]
+fn what_was_written_stays_also_if_it_was_between_publication_and_swap_and_the_rest_goes() {
+    let mut world = World::new(2);
+    world.write_now(1, at(0), BLOCK, 1);
+    world.publish(&[2]);
+    world.settle();
+    // For the first time, by both portals.
+    world.write_now(1, at(1), BLOCK, 2);
+    world.write_now(2, at(2), BLOCK, 3);
+    assert!((1..=2).all(|index| entries(&world).contains(&index)), "before anything is written");
+    world.pass_ms(1_000);
+    assert!(world.swap());
+    world.settle();
+    assert_eq!([0, 1, 2, 3].map(|index| world.owner(index)), [1, 1, 1, 2]);
+    assert_eq!(entries(&world), [0, 1, 2]);
+    for n in [1, 2] {
+        assert_eq!([0, 1, 2, 3].map(|index| world.byte_at(n, at(index), BLOCK)), [1, 2, 3, 0]);
+    }
+    world.write_now(1, at(3), BLOCK, 4);
+    assert!(world.holds(2, 3) && !world.holds(1, 3));
+    // What was only read keeps no copy where it is not any more.
+    assert!(!world.holds(1, 4));
+}
+
+/// Server 1 has confirmed, and does not know that the place was swapped in: it answers nothing of what was its own.
+#[test]
+fn an_owner_that_has_confirmed_answers_no_reads_of_what_it_has_not_entered() {
+    for replicas in [1, 2] {
+        let mut world = World::with_replicas(4, replicas);
+        // In use, and never written to.
+        assert_eq!(world.byte_at(1, at(5), BLOCK), 0);
+        world.publish(&[4, 3][..usize::from(replicas)]);
+        world.pass_ms(1_000);
+        world.hold_views.insert(1);
+        assert!(world.swap());
+        world.settle();
+        world.write_now(2, at(5), BLOCK, 7);
+        assert_eq!(world.owner(5), 4);
+        let read = world.read(1, at(5), BLOCK);
+        world.settle();
+        assert!(world.is_open(1, read), "{:?}", world.outcome(1, read));
+        world.hold_views.clear();
+        world.pass_ms(1_000);
+        assert_eq!(world.read_byte(1, read), 7);
+    }
+}
+
+#[test]
+fn a_first_write_whose_entry_comes_after_the_swap_is_made_at_the_new_owner() {
+    let mut world = World::new(2);
+    world.publish(&[2]);
+    world.pass_ms(1_000);
+    world.hold_txns = true;
+    world.hold_views.insert(1);
+    let write = world.write(1, at(3), BLOCK, 9);
+    world.settle();
+    assert!(world.is_open(1, write) && world.txns.iter().any(|(_, _, txn)| is_entry(txn)));
+    assert!(world.swap());
+    world.hold_txns = false;
+    world.settle();
+    assert!(world.is_open(1, write));
+    world.hold_views.clear();
+    world.pass_ms(1_000);
+    assert!(world.outcome(1, write).unwrap().is_ok());
+    assert_eq!((world.owner(3), world.byte_at(2, at(3), BLOCK)), (2, 9));
+    assert!(!entries(&world).contains(&3));
+}
+
+/// Server 2 has looked through its records as a replica; then it becomes owner of what server 1 had not entered yet.
+#[test]
+fn with_another_owner_everything_is_looked_through_again() {
+    let mut world = World::with_replicas(4, 2);
+    world.hold_views.insert(1);
+    world.publish(&[3, 4]);
+    world.pass_ms(300);
+    // Server 1 has not heard of it, and takes a first write.
+    world.write_now(1, at(7), BLOCK, 7);
+    world.crash(1);
+    world.hold_views.clear();
+    world.pass_ms(4_500);
+    assert_eq!((state(&world, 1), world.owner(7)), (MemberState::Down, 2));
+    assert!(!world.swap(), "server 1 is down");
+    world.start(1);
+    world.hold_views.insert(2);
+    world.pass_ms(1_500);
+    assert!(!world.swap(), "server 2 has not seen who owns what now");
+    world.hold_views.clear();
+    world.pass_ms(4_000);
+    assert!(world.swap());
+    world.pass_ms(1_000);
+    assert_eq!(world.byte_at(3, at(7), BLOCK), 7);
+    assert_eq!(entries(&world), [7]);
+    assert_equal_copies(&world, 7, &[1, 2]);
+}
+
+/// The list of records may be older than a write that is on its way to the store.
+#[test]
+fn a_first_write_that_the_records_do_not_show_yet_keeps_the_place_from_coming() {
+    let mut world = World::new(2);
+    assert_eq!(world.byte_at(1, at(6), BLOCK), 0);
+    world.hold_stores.insert(1);
+    let write = world.write(1, at(6), BLOCK, 6);
+    world.publish(&[2]);
+    world.settle();
+    let queue = &mut world.servers.get_mut(&1).unwrap().store.queue;
+    let list = queue.iter().position(|(_, op)| matches!(op, StoreOp::List { .. })).unwrap();
+    let list = queue.remove(list).unwrap();
+    queue.push_front(list);
+    world.step_store(1);
+    world.pass_ms(1_000);
+    assert!(world.is_open(1, write) && !world.swap());
+    assert!(entries(&world).is_empty(), "there is no record that it could name");
+    world.hold_stores.clear();
+    world.pass_ms(1_500);
+    assert!(world.outcome(1, write).unwrap().is_ok() && world.swap());
+    world.pass_ms(100);
+    assert_eq!((world.owner(6), world.byte_at(2, at(6), BLOCK)), (1, 6));
+}
+
+#[test]
+fn an_entry_is_made_only_when_there_is_a_record() {
+    let mut world = World::new(2);
+    assert_eq!(world.byte_at(1, at(6), BLOCK), 0);
+    world.publish(&[2]);
+    world.settle();
+    world.hold_stores.insert(1);
+    let write = world.write(1, at(6), BLOCK, 6);
+    world.pass_ms(1_000);
+    assert!(world.is_open(1, write));
+    assert!(entries(&world).is_empty());
+    world.crash(1);
+    world.hold_stores.clear();
+    world.start(1);
+    world.pass_ms(1_000);
+    assert_eq!(world.byte_at(2, at(6), BLOCK), 0, "no medium error");
+}
+
+#[test]
+fn copies_in_which_nothing_was_written_are_freed_where_the_place_has_them_no_more() {
+    let mut world = World::with_replicas(4, 2);
+    assert_eq!(world.byte_at(1, at(5), BLOCK), 0);
+    assert!(world.holds(1, 5) && world.holds(2, 5));
+    for n in [1, 2] {
+        world.crash(n);
+        world.start(n);
+        world.pass_ms(3_000);
+    }
+    world.publish(&[4, 3]);
+    world.pass_ms(1_000);
+    assert!(world.swap());
+    world.pass_ms(1_000);
+    assert!(!world.holds(1, 5) && !world.holds(2, 5));
+    assert!(entries(&world).is_empty());
+}
+
+#[test]
+fn a_server_that_is_away_delays_the_swap() {
+    let mut world = World::new(3);
+    world.publish(&[1, 2]);
+    world.pass_ms(1_000);
+    assert!(world.swap());
+    world.pass_ms(100);
+    world.crash(2);
+    world.publish(&[3]);
+    world.pass_ms(3_000);
+    assert!(!world.swap());
+    world.write_now(1, at(1), BLOCK, 1);
+    world.start(2);
+    world.pass_ms(3_000);
+    assert!(world.swap());
+    world.pass_ms(100);
+    assert_eq!((world.byte_at(3, at(1), BLOCK), world.owner(1), world.owner(2)), (1, 1, 3));
+}
+
+#[test]
+fn a_swap_between_propose_and_its_outcome_changes_nothing_about_the_move() {
+    for unanswered in [false, true] {
+        let mut world = World::new(3);
+        world.write_now(1, at(0), BLOCK, 1);
+        world.start_move(1, 0, 3);
+        world.settle_until(1, MoveStage::Copying);
+        world.publish(&[2]);
+        world.pass_ms(200);
+        world.hold_txns = true;
+        world.settle();
+        // Confirmed before the Propose is decided, which waits meanwhile.
+        world.hold_txns = false;
+        if unanswered {
+            world.fate_for = Some(|txn| format!("{txn:?}").contains("/route/"));
+            world.fates.push_back(TxnFate::StaysUnderWay);
+        }
+        world.pass_ms(1_000);
+        assert!(world.swap());
+        while !world.under_way.is_empty() {
+            world.late_txn();
+        }
+        world.pass_ms(4_000);
+        let owner = world.owner(0);
+        assert!([1, 3].contains(&owner), "{owner}");
+        assert!(unanswered || owner == 3);
+        assert_eq!(world.byte_at(2, at(0), BLOCK), 1);
+        assert_eq!(world.owner(1), 2);
+    }
+}
+
+/// The intent of a move would make an entry that says where the extent was before.
+#[test]
+fn an_intent_that_arrives_after_the_swap_is_refused() {
+    let mut world = World::new(3);
+    assert_eq!(world.byte_at(1, at(4), BLOCK), 0);
+    world.fates.push_back(TxnFate::StaysUnderWay);
+    world.start_move(1, 4, 3);
+    world.settle();
+    world.publish(&[2]);
+    world.pass_ms(1_000);
+    assert!(world.swap());
+    world.pass_ms(100);
+    world.write_now(2, at(4), BLOCK, 4);
+    assert!(!world.late_txn());
+    world.pass_ms(6_000);
+    assert_eq!((world.owner(4), world.byte_at(1, at(4), BLOCK)), (2, 4));
+    assert!(!world.holds(1, 4) && !world.holds(3, 4));
+}
+
+#[test]
+fn a_move_whose_intent_got_lost_keeps_nobody_from_the_extent_for_long() {
+    let mut world = World::new(3);
+    assert_eq!(world.byte_at(1, at(4), BLOCK), 0);
+    world.fates.push_back(TxnFate::StaysUnderWay);
+    world.start_move(1, 4, 3);
+    world.settle();
+    world.publish(&[2]);
+    let write = world.write(1, at(4), BLOCK, 4);
+    world.pass_ms(8_000);
+    assert!(matches!(world.outcome(1, write), Some(Ok(_))), "{:?}", world.outcome(1, write));
+    assert!(!world.late_txn());
+    assert_eq!((world.owner(4), world.byte_at(2, at(4), BLOCK)), (1, 4));
+}
+
+/// It was waiting for an entry by an earlier place, and gets none by a later one before its copies are there.
+#[test]
+fn what_waited_for_an_entry_once_is_not_entered_before_its_copies_have_records() {
+    let mut world = World::with_replicas(4, 2);
+    assert_eq!(world.byte_at(1, at(4), BLOCK), 0);
+    world.hold_txns = true;
+    world.publish(&[1, 3]);
+    world.settle();
+    // The entry of another extent is under way, so that this one's waits.
+    let other = world.write(1, at(6), BLOCK, 6);
+    world.settle();
+    let waits = world.write(1, at(4), BLOCK, 4);
+    world.settle();
+    let (owned, kept) = world.txns.drain(..).partition::<VecDeque<_>, _>(|(server, ..)| *server == 1);
+    world.txns = kept;
+    world.hold_txns = false;
+    world.hold_views.insert(1);
+    world.settle();
+    // Server 1 confirms only when it has entered; the swap is what another planner might have decided.
+    let (view, place) = (world.view(), world.place(&[1, 3]));
+    let record = VolumeRecord { place, ..view.volume(world.volume).unwrap().record.clone() };
+    let swap = Txn::default()
+        .then(Operation::put(view.keys().volume(world.volume), encode_json(&record)))
+        .then(Operation::delete(&view.keys().next_place(world.volume)));
+    world.commit(&swap);
+    world.publish(&[4, 3]);
+    world.hold_stores.insert(3);
+    world.txns.extend(owned);
+    world.hold_views.clear();
+    world.pass_ms(1_500);
+    assert!(!entries(&world).contains(&4), "server 3 has no record");
+    world.hold_stores.clear();
+    world.pass_ms(9_000);
+    for (id, index) in [(other, 6), (waits, 4)] {
+        assert!(world.outcome(1, id).is_some());
+        world.write_now(2, at(index), BLOCK, 9);
+        assert_eq!(world.byte_at(1, at(index), BLOCK), 9);
+    }
+}
+
+#[test]
+fn with_the_directory_away_what_was_written_is_served_and_the_rest_waits() {
+    let mut world = World::new(2);
+    world.write_now(1, at(0), BLOCK, 1);
+    world.hold_txns = true;
+    world.publish(&[2]);
+    world.settle();
+    world.write_now(1, at(0), BLOCK, 2);
+    assert_eq!(world.byte_at(2, at(0), BLOCK), 2);
+    let first = world.write(1, at(1), BLOCK, 3);
+    world.settle();
+    assert!(world.is_open(1, first));
+    world.hold_txns = false;
+    world.pass_ms(1_000);
+    assert!(world.outcome(1, first).unwrap().is_ok());
+}
+
+#[test]
+fn when_a_place_is_withdrawn_what_waited_goes_on() {
+    let mut world = World::new(2);
+    world.hold_txns = true;
+    world.publish(&[2]);
+    world.settle();
+    let first = world.write(1, at(1), BLOCK, 3);
+    world.settle();
+    assert!(world.is_open(1, first));
+    let withdrawn = withdraw_place(&world.view(), world.actor().unwrap(), world.volume).unwrap();
+    world.commit(&withdrawn);
+    world.settle();
+    assert!(world.outcome(1, first).unwrap().is_ok());
+    assert_eq!(world.owner(1), 1);
+}
+
+#[test]
+fn of_a_run_that_is_written_for_the_most_part_one_entry_keeps_all() {
+    let mut world = World::with_replicas(3, 2);
+    for index in 0..40 {
+        world.write_now(1, at(index), BLOCK, 1);
+    }
+    world.publish(&[3, 2]);
+    world.pass_ms(1_000);
+    assert!(world.swap());
+    world.settle();
+    let view = world.view();
+    assert_eq!((entries(&world), view.run_entries(world.volume).count()), (vec![], 1));
+    assert!([0, 39, 40, 63].iter().all(|index| world.owner(*index) == 1));
+    world.write_now(3, at(50), BLOCK, 5);
+    assert_equal_copies(&world, 50, &[1, 2]);
+}
+
+/// The planner's part, with what was written and what was not, and the moves that follow.
+#[test]
+fn a_drained_server_ends_empty_and_can_go() {
+    for replicas in [1, 2] {
+        let mut world = World::with_replicas(4, replicas);
+        for index in 0..40 {
+            world.write_now(1, at(index), BLOCK, index as u8 + 1);
+        }
+        world.drain(1);
+        let holdings = |world: &World| world.view().holdings(ServerId(1));
+        for _ in 0..400 {
+            if holdings(&world).is_empty() {
+                break;
+            }
+            if let Some(txn) = next_placing(&world.view(), world.actor().unwrap()) {
+                world.commit(&txn);
+            }
+            world.pass_ms(200);
+        }
+        assert_eq!(holdings(&world), []);
+        assert_eq!(world.view().run_entries(world.volume).count(), 0, "a run's entry would name the server");
+        world.pass_ms(3_000);
+        let records = &world.servers[&1].store.records;
+        assert!(records.values().all(|record| !record.has_data), "{replicas} replicas: its store can go");
+        let actor = evenkeel_meta::change::Actor {
+            server: ServerId(2),
+            incarnation: world.view().member(ServerId(2)).unwrap().record.incarnation,
+        };
+        world.commit(&forget_server(&world.view(), actor, ServerId(1)).unwrap());
+        world.crash(1);
+        world.pass_ms(1_000);
+        for index in 0..40 {
+            assert_eq!(world.byte_at(2, at(index), BLOCK), index as u8 + 1);
+        }
+        world.write_now(3, at(50), BLOCK, 5);
+        assert!(!world.view().route(world.extent(50)).unwrap().names(ServerId(1)));
+    }
+}
+
+#[test]
+fn what_had_its_only_copy_at_a_forgotten_server_is_a_medium_error_for_ever() {
+    let mut world = World::new(3);
+    world.write_now(1, at(0), BLOCK, 1);
+    world.crash(1);
+    let actor = evenkeel_meta::change::Actor {
+        server: ServerId(2),
+        incarnation: world.view().member(ServerId(2)).unwrap().record.incarnation,
+    };
+    let waits = world.read(2, at(0), BLOCK);
+    world.commit(&mark_down(&world.view(), actor, ServerId(1)).unwrap());
+    world.settle();
+    assert!(world.is_open(2, waits), "it may come back");
+    world.commit(&forget_server(&world.view(), actor, ServerId(1)).unwrap());
+    world.settle();
+    assert_eq!(world.error(2, waits), Some(BlockError::Medium { offset: 0 }));
+    let lost = |world: &mut World| {
+        // Nobody knows whether anything was ever written there, so this is no zero either.
+        let (read, write) = (world.read(3, at(9) + 8192, BLOCK), world.write(3, at(9), BLOCK, 1));
+        world.settle();
+        assert_eq!(world.error(3, read), Some(BlockError::Medium { offset: at(9) + 8192 }));
+        assert_eq!(world.error(3, write), Some(BlockError::Medium { offset: at(9) }));
+    };
+    lost(&mut world);
+    for _ in 0..20 {
+        if let Some(txn) = next_placing(&world.view(), actor) {
+            world.commit(&txn);
+        }
+        world.pass_ms(200);
+    }
+    let view = world.view();
+    let place = &view.volume(world.volume).unwrap().record.place;
+    assert!(place.servers().iter().all(|placed| placed.server != ServerId(1)));
+    lost(&mut world);
+}
