@@ -26,7 +26,9 @@ pub use load::{Balancing, LoadTable, ResourceLoad, ServerLoadRow};
 pub use moves::{MoveRequest, MoveRow, MoveState, MovesTable};
 pub use route::{Finding, RouteRow, RouteTable, VerifyReport};
 pub use scrub::{ScrubRow, ScrubTable, StartScrub};
-pub use server::{Draining, Health, ServerCounters, ServerRow, ServerState, ServersTable};
+pub use server::{
+    Draining, Forget, Gone, Health, LostOfVolume, ServerCounters, ServerRow, ServerState, ServersTable,
+};
 pub use session::{SessionRow, SessionsTable};
 pub use size::{parse_rate, parse_size, show_size};
 pub use version::{API_VERSION, VersionInfo};

@@ -26,6 +26,12 @@ pub struct ServerRow {
     /// It is being emptied: its copies move to others, and it takes none.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub draining: bool,
+    /// Extents that are routed to it, written to or not, while it is being emptied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routed: Option<u64>,
+    /// It has been emptied: nothing is routed to it, nothing comes to it, and its store holds no copy.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drained: bool,
     /// Grows with each start.
     pub incarnation: u64,
     /// Address and port for initiators.
@@ -81,6 +87,36 @@ pub struct ServerCounters {
 pub struct Draining {
     /// Whether the server is being emptied.
     pub draining: bool,
+}
+
+/// `POST /v1/servers/NAME/forget`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forget {
+    /// Also if something has its last good copy there.
+    #[serde(default)]
+    pub accept_loss: bool,
+}
+
+/// The answer to that, and to `POST /v1/servers/NAME/remove`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gone {
+    /// Its name, which is free again.
+    pub server: String,
+    /// What had its last good copy there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<LostOfVolume>,
+}
+
+/// Extents of one volume that had their last good copy at a server. Of those that follow their volume's placement nobody
+/// knows whether they were ever written to: they are counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostOfVolume {
+    /// Its name.
+    pub volume: String,
+    /// Extents without any other copy: they answer with a medium error for as long as the volume lasts.
+    pub extents: u64,
+    /// Extents with an older copy elsewhere, which takes its place.
+    pub older: u64,
 }
 
 /// `GET /v1/servers`.

@@ -63,7 +63,9 @@ fn verify_extent(
             findings.push(finding("stale-epoch", *server, detail));
         }
     }
-    if route.entry_revision.is_some() || !holders.is_empty() {
+    // A copy in which nothing was ever written may have stayed when its volume was placed over other servers.
+    let is_written = holders.iter().any(|(_, entry)| entry.units > 0 || entry.versions_hash != 0);
+    if route.entry_revision.is_some() || is_written {
         for replica in (0..route.replicas.len()).map(|n| route.replicas[n]) {
             let answered = inventories.contains_key(&replica);
             if answered && !holders.iter().any(|(server, _)| *server == replica) {

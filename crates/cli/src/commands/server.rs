@@ -1,11 +1,11 @@
-//! `evenkeel server list`, `evenkeel server drain`, `evenkeel server join`
+//! `evenkeel server list`, `drain`, `remove`, `forget`, `join`
 
 use super::Context;
 use super::volume::name_parser;
 use crate::args::Asking;
 use crate::failure::Failure;
 use crate::output::{Column, Human, show, table};
-use evenkeel_api::{Draining, ServerState, ServersTable, show_size};
+use evenkeel_api::{Draining, Forget, Gone, LostOfVolume, ServerRow, ServerState, ServersTable, show_size};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -15,6 +15,10 @@ pub(crate) enum Command {
     List(Asking<List>),
     /// Empty a server: its copies move to others, and it takes none.
     Drain(Asking<Drain>),
+    /// Take a server out of the group that has been emptied.
+    Remove(Asking<Remove>),
+    /// Take a server out of the group that does not come back.
+    Forget(Asking<ForgetArgs>),
     /// Make this machine one of a group, with a token of 'evenkeel group token'.
     Join(Join),
 }
@@ -30,6 +34,23 @@ pub(crate) struct Drain {
     /// End it: the server takes copies again.
     #[arg(long)]
     undo: bool,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Remove {
+    /// Its name.
+    #[arg(value_parser = name_parser())]
+    server: String,
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct ForgetArgs {
+    /// Its name.
+    #[arg(value_parser = name_parser())]
+    server: String,
+    /// Also if it has the last good copy of something, which is given up for ever.
+    #[arg(long)]
+    accept_loss: bool,
 }
 
 /// What became of a server.
@@ -82,11 +103,36 @@ pub(crate) fn run(context: &Context, command: &Command) -> Result<(), Failure> {
             let done: Draining = context.client(&asking.api)?.put(&path, &wanted)?;
             show(context.format, &Drained { server, draining: done.draining })
         }
+        Command::Remove(asking) => {
+            let path = format!("/v1/servers/{}/remove", crate::client::segment(&asking.flags.server));
+            show(context.format, &context.client(&asking.api)?.post::<_, Gone>(&path, &())?)
+        }
+        Command::Forget(asking) => {
+            let ForgetArgs { server, accept_loss } = &asking.flags;
+            let path = format!("/v1/servers/{}/forget", crate::client::segment(server));
+            let wanted = Forget { accept_loss: *accept_loss };
+            show(context.format, &context.client(&asking.api)?.post::<_, Gone>(&path, &wanted)?)
+        }
         Command::Join(flags) => {
             let joined = evenkeel_server::join(&flags.data, &flags.from, &flags.token);
             let evenkeel_server::Joined { group, servers, folder } = joined.map_err(Failure::failed)?;
             show(context.format, &Joined { group, servers, folder })
         }
+    }
+}
+
+impl Human for Gone {
+    fn human(&self) -> String {
+        let mut text = format!("{} is gone from the group\n", self.server);
+        for LostOfVolume { volume, extents, older } in &self.lost {
+            if *extents > 0 {
+                text += &format!("volume {volume}: {extents} extents are lost, and read as medium errors\n");
+            }
+            if *older > 0 {
+                text += &format!("volume {volume}: an older copy of {older} extents takes its place\n");
+            }
+        }
+        text
     }
 }
 
@@ -118,10 +164,10 @@ impl Human for ServersTable {
         let rows = self.servers.iter().map(|server| {
             vec![
                 server.server.clone(),
-                if server.draining {
-                    format!("{}, draining", state(server.state))
-                } else {
-                    state(server.state).to_owned()
+                match (server.draining, server.drained) {
+                    (_, true) => format!("{}, drained", state(server.state)),
+                    (true, false) => format!("{}, draining", state(server.state)),
+                    (false, false) => state(server.state).to_owned(),
                 },
                 server.portal.clone(),
                 server.peer.clone(),
@@ -133,10 +179,13 @@ impl Human for ServersTable {
                 server.incarnation.to_string(),
             ]
         });
-        let reasons = self
-            .servers
-            .iter()
-            .filter_map(|server| server.reason.as_ref().map(|why| format!("\n{}: {why}", server.server)));
+        let line = |server: &ServerRow| {
+            let routed = server.routed.filter(|_| !server.drained);
+            let routed = routed.map(|count| format!("{count} extents are still routed to it"));
+            let lines = [server.reason.clone(), routed].into_iter().flatten();
+            lines.map(|line| format!("\n{}: {line}", server.server)).collect::<String>()
+        };
+        let reasons = self.servers.iter().map(line);
         let waits = self.servers.iter().filter_map(|server| {
             let missing = server.waiting_for.as_ref()?;
             Some(format!("\n{} waits for {missing}, with what was written last", server.server))

@@ -30,6 +30,8 @@ pub(crate) fn servers() -> ServersTable {
         server: "s1".into(),
         state: ServerState::Up,
         draining: false,
+        routed: None,
+        drained: false,
         incarnation: 3,
         portal: "127.0.0.1:3260".into(),
         peer: "127.0.0.1:7260".into(),

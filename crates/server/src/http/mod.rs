@@ -3,6 +3,7 @@
 mod certificates;
 mod fetch;
 mod guard;
+mod leaving;
 mod load;
 mod moves;
 mod others;
@@ -52,7 +53,9 @@ pub(crate) fn router(group: Arc<Group>, guard: Option<Guard>) -> Router {
         .route("/v1/version", get(servers::version))
         .route("/v1/health", get(servers::health))
         .route("/v1/servers", get(servers::list))
-        .route("/v1/servers/{name}/draining", put(servers::drain))
+        .route("/v1/servers/{name}/draining", put(leaving::drain))
+        .route("/v1/servers/{name}/remove", post(leaving::remove))
+        .route("/v1/servers/{name}/forget", post(leaving::forget))
         .route("/v1/sessions", get(servers::sessions))
         .route("/v1/load", get(load::show))
         .route("/v1/volumes", get(volumes::list).post(volumes::create))

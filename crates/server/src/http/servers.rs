@@ -2,16 +2,16 @@
 
 use super::Group;
 use super::others::Process;
-use super::reply::{Failure, Reply, bad_request, conflict, not_found};
+use super::reply::Failure;
 use super::scope::Caller;
 use crate::ask::{Ask, ServerHandle};
 use axum::Json;
-use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
-use evenkeel_api::{Draining, Health, ServerRow, ServerState, ServersTable, SessionsTable, VersionInfo};
-use evenkeel_meta::change;
+use axum::extract::State;
+use evenkeel_api::{Health, ServerRow, ServerState, ServersTable, SessionsTable, VersionInfo};
+use evenkeel_meta::View;
 use evenkeel_meta::records::{MemberRecord, MemberState, ServerRecord};
 use evenkeel_types::ServerId;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(super) async fn version() -> Json<VersionInfo> {
@@ -33,39 +33,28 @@ pub(super) async fn health(State(group): State<Arc<Group>>, caller: Caller) -> J
 }
 
 pub(super) async fn list(State(group): State<Arc<Group>>, caller: Caller) -> Json<ServersTable> {
-    let mut rows = group.own_rows().await;
-    for (process, answer) in group.ask_others::<ServersTable>(&caller, "/servers").await {
-        rows.extend(process.rows(&answer));
-    }
-    rows.sort_by_key(|(id, _)| *id);
-    let servers = rows.into_iter().map(|(_, row)| row).collect();
+    let servers = rows(&group, &caller).await;
     Json(ServersTable { group: group.config.group.clone(), servers })
 }
 
-/// Begins to empty a server, or ends that. It takes no extents meanwhile.
-pub(super) async fn drain(
-    State(group): State<Arc<Group>>,
-    caller: Caller,
-    Path(name): Path<String>,
-    wanted: Result<Json<Draining>, JsonRejection>,
-) -> Reply<Draining> {
-    let Json(Draining { draining }) = wanted?;
-    group
-        .change(&caller, |view, _| {
-            let id = view.server_named(&name).ok_or_else(|| {
-                let known: Vec<&str> = view.servers().map(|(_, kept)| kept.record.name.as_str()).collect();
-                not_found(format!("server '{name}': does not exist, the servers are {}", known.join(", ")))
-            })?;
-            let mut others = view.members().filter(|(other, _)| *other != id);
-            if draining && !others.any(|(_, kept)| kept.record.takes_extents()) {
-                return Err(conflict(format!(
-                    "server '{name}': no other server is up that could take its copies; start or join one first"
-                )));
-            }
-            Ok(((), change::set_draining(view, id, draining).map_err(|e| bad_request(e.to_string()))?))
-        })
-        .await?;
-    Ok(Json(Draining { draining }))
+/// What there is to say of all servers.
+pub(super) async fn rows(group: &Group, caller: &Caller) -> Vec<ServerRow> {
+    let mut rows = group.own_rows().await;
+    for (process, answer) in group.ask_others::<ServersTable>(caller, "/servers").await {
+        rows.extend(process.rows(&answer));
+    }
+    rows.sort_by_key(|(id, _)| *id);
+    let leaving: Vec<ServerId> = rows.iter().filter(|(_, row)| row.draining).map(|(id, _)| *id).collect();
+    let holdings =
+        move |view: &View| leaving.into_iter().map(|id| (id, view.holdings(id))).collect::<BTreeMap<_, _>>();
+    let holdings = if caller.here_only { None } else { group.look(holdings).await.ok() }.unwrap_or_default();
+    for (id, row) in &mut rows {
+        if let Some(holdings) = holdings.get(id) {
+            row.routed = Some(holdings.iter().map(|holding| holding.extents).sum());
+            row.drained = holdings.is_empty() && row.allocated_bytes == 0;
+        }
+    }
+    rows.into_iter().map(|(_, row)| row).collect()
 }
 
 pub(super) async fn sessions(State(group): State<Arc<Group>>, caller: Caller) -> Json<SessionsTable> {
@@ -82,7 +71,7 @@ pub(super) async fn sessions(State(group): State<Arc<Group>>, caller: Caller) ->
 impl Group {
     /// What the servers of this process wait for before they serve.
     async fn own_wait(&self) -> Option<String> {
-        for server in &self.servers {
+        for server in self.present_servers().await {
             let waits = match server.status().await {
                 Some(status) => status.waiting_for,
                 None if server.stopped.get().is_some() => Some("its restart: it has stopped".to_owned()),
@@ -95,9 +84,22 @@ impl Group {
         None
     }
 
+    /// The servers of this process without those that are gone for good.
+    async fn present_servers(&self) -> Vec<&ServerHandle> {
+        let stopped: Vec<ServerId> =
+            self.servers.iter().filter(|one| one.stopped.get().is_some()).map(|one| one.id).collect();
+        let gone = if stopped.is_empty() {
+            Vec::new()
+        } else {
+            let gone = |view: &View| stopped.into_iter().filter(|id| view.is_forgotten(*id)).collect();
+            self.look(gone).await.unwrap_or_default()
+        };
+        self.servers.iter().filter(|server| !gone.contains(&server.id)).collect()
+    }
+
     async fn own_rows(&self) -> Vec<(ServerId, ServerRow)> {
         let mut rows = Vec::new();
-        for server in &self.servers {
+        for server in self.present_servers().await {
             let row = match server.status().await {
                 Some(status) => Some(status.row),
                 None => match server.stopped.get() {
@@ -163,6 +165,8 @@ fn row(name: &str, portal: String, peer: String) -> ServerRow {
         server: name.to_owned(),
         state: ServerState::Down,
         draining: false,
+        routed: None,
+        drained: false,
         incarnation: 0,
         portal,
         peer,

@@ -140,7 +140,10 @@ fn route(core: &Core, view: &View, volume: &str) -> Option<RouteTable> {
         Some(RouteRow {
             extent: index,
             epoch: route.epoch.0,
-            owner: route.owner().map_or_else(|| "nobody".to_owned(), |owner| name(view, owner)),
+            owner: route.owner().map_or_else(
+                || if route.is_lost { "lost" } else { "nobody" }.to_owned(),
+                |owner| name(view, owner),
+            ),
             replicas,
             moved: route.entry_revision.is_some(),
             moving_to: route.intent.map(|intent| name(view, intent.to)),
@@ -162,6 +165,8 @@ fn status(core: &Core, portal: &Portal, about: &About) -> Status {
         server: core.name().to_owned(),
         state: ServerState::Down,
         draining: false,
+        routed: None,
+        drained: false,
         incarnation: 0,
         portal: about.portal.clone(),
         peer: about.peer.clone(),

@@ -40,7 +40,7 @@ use crate::security::identity::Identity;
 use crate::security::tls::PeerTls;
 use evenkeel_engine::config::ScrubConfig;
 use evenkeel_engine::{Engine, EngineConfig, Event, MoveOrder};
-use evenkeel_meta::change::Actor;
+use evenkeel_meta::change::{Actor, next_placing};
 use evenkeel_meta::{Directory, Keyspace};
 use evenkeel_peer::{Local, Message, MoveOrder as OrderMessage};
 use evenkeel_store::Store;
@@ -166,6 +166,11 @@ fn run(mut launch: Launch, mut opened: Opened, life: &AtomicU64) -> Result<(), S
             End::FoundDown => {}
         }
         let name = &launch.server.name;
+        if let Some(why) = membership::gone_for_good(&*launch.directory, &launch.keys, name, launch.mark) {
+            tracing::info!(server = %name, "stops: {why}");
+            let _ = launch.stopped.set(why);
+            return Ok(());
+        }
         restarts.retain(|at| at.elapsed() < RESTARTS_WITHIN);
         restarts.push_back(Instant::now());
         if restarts.len() > RESTARTS_MAX {
@@ -304,7 +309,7 @@ async fn serve(launch: &mut Launch, opened: Opened) -> Result<End, ServeError> {
     vital.spawn("peer port", peers::accept(Rc::clone(&core), peer));
     vital.spawn("connections to peers", peers::dial_all(Rc::clone(&core)));
     let accepting = vital.spawn("portal", Rc::clone(&targets).accept(portal));
-    vital.spawn("balancing", balance(Rc::clone(&core), presence));
+    vital.spawn("balancing", balance(Rc::clone(&core), presence, actor));
     vital.spawn("tidying", tidy(Rc::clone(&core)));
     vital.spawn("waiting for others", waits::tell(Rc::clone(&core)));
     vital.spawn("standstills", standstill::watch(Rc::clone(&core), Rc::clone(&targets)));
@@ -406,8 +411,8 @@ async fn tidy(core: Rc<Core>) {
     }
 }
 
-/// Measures every second, tells the peers, and has moves made.
-async fn balance(core: Rc<Core>, presence: Presence) {
+/// Measures every second, tells the peers, and has moves made and volumes placed.
+async fn balance(core: Rc<Core>, presence: Presence, by: Actor) {
     let mut ticks = tokio::time::interval(TICK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -418,6 +423,10 @@ async fn balance(core: Rc<Core>, presence: Presence) {
         let tick =
             core.with_view(|view| core.with_balancer(|balancer| balancer.tick(now, view, is_planner, space)));
         let Some(tick) = tick else { continue };
+        if is_planner {
+            let next = core.with_view(|view| next_placing(view, by)).flatten();
+            next.into_iter().for_each(|txn| core.record(txn));
+        }
         let used = core.with_balancer(|balancer| balancer.used(now));
         core.with_engine(|engine| engine.set_used(used));
         core.with_links(|links| {

@@ -57,6 +57,10 @@ impl Opened {
 pub(super) fn open(launch: &Launch) -> Result<Opened, ServeError> {
     let server = &launch.server;
     let path = launch.config.store_path(server);
+    if let Some(why) = membership::gone_for_good(&*launch.directory, &launch.keys, &server.name, launch.mark)
+    {
+        return Err(error(format!("server '{}': {why}", server.name)));
+    }
     if server.store.is_none() {
         let folder = launch.config.folder(server);
         std::fs::create_dir_all(&folder)
