@@ -107,6 +107,7 @@ impl Extent {
             && !self.resync_wanted
             && self.check.is_none()
             && self.lease_until.is_none()
+            && !self.is_written_in_question(core)
     }
 
     /// Takes note of the lowest write to the extent that a gateway may still retry.

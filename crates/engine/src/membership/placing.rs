@@ -5,7 +5,7 @@
 //! their way that the records do not show yet. Who owns what may change with each change of a member of the present place;
 //! then everything is looked at again.
 
-use crate::config::{DIRECTORY_PATIENCE, PLACING_NOTED_MAX, RUN_ENTERED_FROM, SWEEP_PAGE};
+use crate::config::{DIRECTORY_PATIENCE, LEASE_GUARD, PLACING_NOTED_MAX, RUN_ENTERED_FROM, SWEEP_PAGE};
 use crate::core::{Pending, TxnFor};
 use crate::engine::Engine;
 use crate::extent::Extent;
@@ -211,7 +211,9 @@ impl Engine {
         let Some(Scan { volume, cursor: None, asked: false, .. }) = self.placing.scan else {
             return;
         };
-        if self.placing.confirming.is_some() {
+        // A lease that was given before this start may last, and is not remembered.
+        let is_fresh = self.core.now < self.core.config.started + LEASE_GUARD;
+        if self.placing.confirming.is_some() || is_fresh {
             return;
         }
         let first = ExtentId { volume, index: 0 };
@@ -220,7 +222,8 @@ impl Engine {
             .map(|(id, extent)| (*id, extent))
             .filter(|(id, _)| self.core.is_to_be_placed(*id))
             .collect();
-        let is_ready = in_use.iter().all(|(id, extent)| extent.may_be_placed(self.is_mine(*id)));
+        let is_ready =
+            in_use.iter().all(|(id, extent)| extent.may_be_placed(self.core.now, self.is_mine(*id)));
         let is_written =
             |extent: &Extent| extent.reign.as_ref().is_some_and(|reign| reign.record && !reign.is_blank());
         let written: Vec<ExtentId> = in_use

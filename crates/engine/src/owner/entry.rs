@@ -12,7 +12,7 @@ use super::{Phase, Reign};
 use crate::copies::{CopyLink, Role};
 use crate::core::Core;
 use crate::extent::Extent;
-use evenkeel_types::Version;
+use evenkeel_types::{Time, Version};
 
 impl Reign {
     /// Whether nothing was ever written, and nothing is on its way.
@@ -67,9 +67,19 @@ impl Extent {
         }
     }
 
+    /// Whether the extent was written to and needs an entry. Until it has one it is kept in mind: the list of records may be
+    /// older than the write.
+    pub(crate) fn is_written_in_question(&self, core: &Core) -> bool {
+        core.is_to_be_placed(self.id) && self.reign.as_ref().is_some_and(|reign| !reign.is_blank())
+    }
+
     /// Whether a place that re-routes the extent may come without it having an entry: this server serves nothing of it, and
     /// nothing was written that it knows of.
-    pub(crate) fn may_be_placed(&self, is_mine: bool) -> bool {
+    pub(crate) fn may_be_placed(&self, now: Time, is_mine: bool) -> bool {
+        if self.lease_until.is_some_and(|until| until > now) {
+            // An owner before may still answer reads.
+            return false;
+        }
         match &self.reign {
             None => !is_mine || matches!(self.copy, crate::replica::CopyPart::None),
             Some(reign) => {

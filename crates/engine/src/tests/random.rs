@@ -43,6 +43,7 @@ impl Run {
     fn new(seed: u64) -> Self {
         let replicas = 1 + (seed % 3) as u8;
         let mut world = World::with_replicas(SERVERS, replicas);
+        world.pass_ms(3_000);
         world.randomise(seed + 1);
         let block = Block { may_be: vec![0], writing: None, reading: None, next: 0 };
         Self {
