@@ -241,6 +241,8 @@ impl Extent {
                 self.refuse_move(core, "the directory did not answer".to_owned());
                 return;
             }
+            // Asked for each time: what wakes the extent before that takes the place of a later wake.
+            Step::Announced { since } => core.wake_at(self.id, *since + ANNOUNCEMENT_PATIENCE),
             Step::Copying { .. } if mover.abort => {
                 self.abort_move(core, "given up on request");
                 return;

@@ -26,6 +26,9 @@ impl Extent {
     pub(super) fn await_entry(&mut self, core: &mut Core) {
         if let Some(reign) = &mut self.reign {
             reign.phase = Phase::Entering;
+            // A move whose intent got lost keeps the extent from its entry until it is given up, and nothing else that
+            // happens to the extent here looks at it.
+            self.continue_move(core);
             self.ask_for_entry(core);
         }
     }

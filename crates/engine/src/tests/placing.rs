@@ -272,6 +272,39 @@ fn a_move_whose_intent_got_lost_keeps_nobody_from_the_extent_for_long() {
     assert_eq!((world.owner(4), world.byte_at(2, at(4), BLOCK)), (1, 4));
 }
 
+/// What wakes the extent meanwhile, an attach that is to be tried again, takes the place of the wake by which a lost intent is
+/// given up; and no entry is asked for before that.
+#[test]
+fn a_lost_intent_is_given_up_also_if_the_extent_was_woken_for_something_else_before() {
+    for is_slow in [false, true] {
+        let mut world = started(3, 2);
+        world.write_now(1, at(4), BLOCK, 4);
+        world.fates.push_back(TxnFate::StaysUnderWay);
+        world.start_move(1, 4, 3);
+        world.settle();
+        world.publish(&[2, 3]);
+        // Server 2 starts anew; server 1 attaches it once more before it has seen that, in the epoch before.
+        world.hold_views.insert(1);
+        world.crash(2);
+        world.start(2);
+        let refused = world.sent("attach-refused");
+        world.settle();
+        assert!(world.sent("attach-refused") > refused, "the attach is to be tried again");
+        if is_slow {
+            // The wake for that comes while the copies are gathered.
+            world.hold_stores.insert(2);
+        }
+        world.hold_views.clear();
+        let write = world.write(1, at(4), BLOCK, 5);
+        world.pass_ms(1_000);
+        world.hold_stores.clear();
+        world.pass_ms(8_000);
+        assert!(matches!(world.outcome(1, write), Some(Ok(_))), "{:?}", world.outcome(1, write));
+        assert!(entries(&world).contains(&4) && !world.late_txn());
+        assert_eq!((world.owner(4), world.byte_at(2, at(4), BLOCK)), (1, 5));
+    }
+}
+
 /// It was waiting for an entry by an earlier place, and gets none by a later one before its copies are there.
 #[test]
 fn what_waited_for_an_entry_once_is_not_entered_before_its_copies_have_records() {
