@@ -43,9 +43,9 @@ pub const REBUILDS_NOTED_MAX: usize = 256;
 pub const REBUILD_REST: Duration = Duration::from_secs(5);
 /// Extents that are noted at once because they need a route entry before their volume gets another place.
 pub const PLACING_NOTED_MAX: usize = 1024;
-/// From how many of a run's 64 extents on one entry is made for all of the run: for a whole one only, since what was never
-/// written to has no record, and no move would take it off a server that is emptied later.
-pub const RUN_ENTERED_FROM: usize = 64;
+/// From how many extents on that have no entry of their own one is made for all of a run, if they are all written to: what was
+/// never written to has no record, and no move would take it off a server that is emptied later.
+pub const RUN_ENTERED_FROM: usize = 8;
 /// A store that is fuller than this share takes no such copy.
 pub const REBUILD_FULL_AT: f64 = 0.925;
 /// How long a server may be away by default before its copies are made anew elsewhere.

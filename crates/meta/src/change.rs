@@ -22,8 +22,8 @@ pub use moves::{
     ClearOutcome, PrepareMove, annotate_move, clear_intent, clear_outcome, prepare_move, propose_move,
 };
 pub use placing::{
-    ENTERED_PER_TXN_MAX, PLACES_PUBLISHED_MAX, confirm_place, enter, next_placing, publish_place, swap_place,
-    withdraw_place,
+    ENTERED_PER_TXN_MAX, PLACES_PUBLISHED_MAX, confirm_place, end_lost_moves, enter, next_placing,
+    publish_place, swap_place, withdraw_place,
 };
 pub use server::{
     become_up, begin_group, forget_server, mark_down, raise_generation, register_server, set_draining,

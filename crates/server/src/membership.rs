@@ -58,24 +58,27 @@ pub(crate) fn begin_group(
 }
 
 /// Why a folder's server, known by its name and mark, cannot be one of the group any more, if it was removed or forgotten.
-/// A server of the same name in another folder is another one. As long as the directory is away nothing is known.
+/// A server of the same name in another folder is another one.
+///
+/// # Errors
+/// The directory does not answer: nothing is known, and whoever began as a new server now might be one that is gone.
 pub(crate) fn gone_for_good(
     directory: &dyn Directory,
     keys: &Keyspace,
     name: &str,
     mark: u64,
-) -> Option<String> {
-    let view = read(directory, keys).ok()?;
+) -> Result<Option<String>, ServeError> {
+    let view = read(directory, keys)?;
     let is_it = |record: &ServerRecord| record.name == name && record.store_id == mark;
     let is_gone = view.forgotten_servers().any(|(_, kept)| is_it(&kept.record))
         && !view.servers().any(|(_, kept)| is_it(&kept.record));
-    is_gone.then(|| {
+    Ok(is_gone.then(|| {
         format!(
             "it was removed from the group '{}', or forgotten, and its store cannot be used again: delete the store, and \
              take another data folder for a new server",
             keys.group()
         )
-    })
+    }))
 }
 
 /// Makes the server a member if it is none, and brings its record up to date; gives its id. The record's mark is that of

@@ -8,7 +8,6 @@
 use crate::config::{DIRECTORY_PATIENCE, LEASE_GUARD, PLACING_NOTED_MAX, RUN_ENTERED_FROM, SWEEP_PAGE};
 use crate::core::{Pending, TxnFor};
 use crate::engine::Engine;
-use crate::extent::Extent;
 use crate::owner::Phase;
 use evenkeel_meta::change::{ENTERED_PER_TXN_MAX, confirm_place, enter};
 use evenkeel_meta::records::PlacedRecord;
@@ -141,7 +140,7 @@ impl Engine {
         }
         let (mut extents, mut runs) = (Vec::new(), Vec::new());
         for (run, of_run) in by_run {
-            if of_run.len() >= RUN_ENTERED_FROM && self.may_stay(volume, run) {
+            if self.is_whole(volume, run, of_run.len()) && self.may_stay(volume, run) {
                 runs.push(run);
             } else {
                 extents.extend(of_run);
@@ -183,7 +182,14 @@ impl Engine {
         reign.is_some_and(|reign| reign.phase == Phase::Entering && reign.record)
     }
 
-    /// Whether all of a run may stay where it is: what was never written to stays with the rest.
+    /// Whether so many extents that need entries are all of a run that have none yet. Each that follows the run's entry then has
+    /// a record; a run that the volume's end cuts short may grow.
+    fn is_whole(&self, volume: VolumeId, run: u32, count: usize) -> bool {
+        let entered = self.core.view.as_ref().map_or(0, |view| view.entered_of_run(volume, run));
+        count >= RUN_ENTERED_FROM && count + entered == EXTENTS_PER_RUN as usize
+    }
+
+    /// Whether all of a run may stay where it is: no replica of it is to leave.
     fn may_stay(&self, volume: VolumeId, run: u32) -> bool {
         let first = ExtentId { volume, index: run * EXTENTS_PER_RUN };
         let member = |server: ServerId| self.core.view.as_ref().and_then(|view| view.member(server));
@@ -217,22 +223,26 @@ impl Engine {
             return;
         }
         let first = ExtentId { volume, index: 0 };
-        let in_use = self.extents.range(first..).take_while(|(id, _)| id.volume == volume);
-        let in_use: Vec<(ExtentId, &Extent)> = in_use
-            .map(|(id, extent)| (*id, extent))
-            .filter(|(id, _)| self.core.is_to_be_placed(*id))
-            .collect();
-        let is_ready =
-            in_use.iter().all(|(id, extent)| extent.may_be_placed(self.core.now, self.is_mine(*id)));
-        let is_written =
-            |extent: &Extent| extent.reign.as_ref().is_some_and(|reign| reign.record && !reign.is_blank());
-        let written: Vec<ExtentId> = in_use
-            .iter()
-            .filter(|(id, extent)| is_written(extent) && self.is_mine(*id))
-            .map(|(id, _)| *id)
-            .collect();
-        self.core.to_enter.extend(written.into_iter().map(|id| (id, true)));
-        if !is_ready || self.core.to_enter.keys().any(|id| id.volume == volume) {
+        let (mut is_ready, mut to_look_at) = (true, Vec::new());
+        for (id, extent) in self.extents.range(first..).take_while(|(id, _)| id.volume == volume) {
+            if !self.core.is_to_be_placed(*id) {
+                continue;
+            }
+            let is_mine = self.is_mine(*id);
+            if !extent.may_be_placed(self.core.now, is_mine) {
+                is_ready = false;
+                to_look_at.push(*id);
+            }
+            let is_written = extent.reign.as_ref().is_some_and(|reign| reign.record && !reign.is_blank());
+            if is_written && is_mine {
+                self.core.to_enter.insert(*id, true);
+            }
+        }
+        // One that lost its first write again, for want of space, has nothing else that ends its serving.
+        to_look_at.into_iter().for_each(|id| self.core.wake(id));
+        // What waits for its entry and was never written to may wait at the next owner as well.
+        let is_written = |(id, is_written): (&ExtentId, &bool)| id.volume == volume && *is_written;
+        if !is_ready || self.core.to_enter.iter().any(is_written) {
             return;
         }
         let made = self.core.view.as_ref().map(|view| confirm_place(view, self.core.actor(), volume));

@@ -7,7 +7,7 @@ use crate::config::{REBUILD_FULL_AT, REBUILD_REST, REBUILDS_MAX, REBUILDS_NOTED_
 use crate::core::Pending;
 use crate::engine::Engine;
 use crate::event::MoveOrder;
-use evenkeel_meta::{MemberState, Route};
+use evenkeel_meta::{MemberState, Revision, Route};
 use evenkeel_types::store_op::{InventoryEntry, StoreOp};
 use evenkeel_types::{ExtentId, ServerId, Time, VolumeId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +28,8 @@ pub(crate) struct Rebuild {
     found: BTreeSet<(usize, ExtentId, ServerId)>,
     /// Extents with a move that was ordered for this.
     under_way: BTreeSet<ExtentId>,
+    /// Whether copies are missing at servers that are gone for good, and by which view.
+    misses_copies: (Revision, bool),
 }
 
 const START: ExtentId = ExtentId { volume: VolumeId(0), index: 0 };
@@ -71,10 +73,13 @@ impl Engine {
         let Some(view) = &self.core.view else {
             return;
         };
+        if self.rebuild.misses_copies.0 != view.revision() {
+            self.rebuild.misses_copies = (view.revision(), view.misses_copies());
+        }
         let members: Vec<ServerId> =
             view.members().filter(|(_, kept)| kept.record.incarnation.0 > 0).map(|(id, _)| id).collect();
-        let is_any_gone = view.is_any_forgotten();
-        let is_any_leaving = is_any_gone || members.iter().any(|server| self.is_leaving(*server));
+        let is_any_leaving =
+            self.rebuild.misses_copies.1 || members.iter().any(|server| self.is_leaving(*server));
         // With many gone it is a cut or a power failure, and copying everything would help nobody.
         if !is_any_leaving || 3 * self.rebuild.down_since.len() > members.len() {
             self.rebuild.cursor = None;

@@ -106,7 +106,8 @@ impl Extent {
         }
         let held = description.filter(|description| description.has_data);
         reign.record = held.is_some();
-        reign.lost = held.is_none() && route.entry_revision.is_some();
+        // Entries, of extents and of whole runs, are made only where there are records.
+        reign.lost = held.is_none() && !route.is_placed();
         let list = owner_first(&reign.replicas, core.me());
         let settled = held.as_ref().is_some_and(|held| held.replicas == list);
         let accepted = held.as_ref().is_some_and(|held| held.accepted == reign.epoch);

@@ -3,7 +3,9 @@
 use super::replicas::{assert_equal_copies, state};
 use super::world::{TxnFate, World};
 use crate::MoveStage;
-use evenkeel_meta::change::{forget_server, mark_down, next_placing, withdraw_place};
+use evenkeel_meta::change::{
+    Actor, forget_server, mark_down, next_placing, publish_place, swap_place, withdraw_place,
+};
 use evenkeel_meta::records::{VolumeRecord, encode_json};
 use evenkeel_meta::{MemberState, Operation, Txn};
 use evenkeel_types::geometry::{BLOCK_BYTES, EXTENT_BYTES};
@@ -150,6 +152,115 @@ fn a_first_write_that_the_records_do_not_show_yet_keeps_the_place_from_coming() 
     assert!(world.outcome(1, write).unwrap().is_ok() && world.swap());
     world.pass_ms(100);
     assert_eq!((world.owner(6), world.byte_at(2, at(6), BLOCK)), (1, 6));
+}
+
+/// Its first write became durable behind the list of records, and then other extents are used: if it were forgotten before
+/// it has its entry, nothing would show that something was written to it.
+#[test]
+fn an_extent_whose_first_write_the_records_did_not_show_is_kept_in_mind_until_it_is_entered() {
+    let mut world = started(2, 1);
+    assert_eq!(world.byte_at(1, at(6), BLOCK), 0);
+    world.hold_stores.insert(1);
+    let write = world.write(1, at(6), BLOCK, 6);
+    world.publish(&[2]);
+    world.settle();
+    let queue = &mut world.servers.get_mut(&1).unwrap().store.queue;
+    let list = queue.iter().position(|(_, op)| matches!(op, StoreOp::List { .. })).unwrap();
+    let list = queue.remove(list).unwrap();
+    queue.push_front(list);
+    world.step_store(1);
+    world.hold_stores.clear();
+    world.settle();
+    assert!(world.outcome(1, write).unwrap().is_ok() && !entries(&world).contains(&6));
+    world.hold_txns = true;
+    let reads: Vec<u64> = (10..40).map(|index| world.read(1, at(index), BLOCK)).collect();
+    world.settle();
+    world.hold_txns = false;
+    world.pass_ms(1_000);
+    assert!(reads.into_iter().all(|read| world.read_byte(1, read) == 0));
+    assert!(world.swap());
+    world.settle();
+    assert_eq!((world.owner(6), world.byte_at(2, at(6), BLOCK)), (1, 6));
+}
+
+/// Server 1 has lost the directory and the others, knows nothing of either, and answers reads by the lease of server 2, be it
+/// that server 2 remembers or that it has started anew since.
+#[test]
+fn no_place_is_confirmed_while_an_owner_before_may_answer_reads_by_a_lease() {
+    for starts_anew in [false, true] {
+        let mut world = started(4, 2);
+        assert_eq!(world.byte_at(1, at(5), BLOCK), 0);
+        world.hold_views.insert(1);
+        world.deaf.insert(1);
+        if starts_anew {
+            world.crash(2);
+        }
+        let incarnation = world.view().member(ServerId(3)).unwrap().record.incarnation;
+        let actor = Actor { server: ServerId(3), incarnation };
+        world.commit(&forget_server(&world.view(), actor, ServerId(1), true).unwrap());
+        if starts_anew {
+            world.start(2);
+        }
+        world.settle();
+        assert_eq!(world.byte_at(1, at(5), BLOCK), 0, "by its lease");
+        let txn = publish_place(&world.view(), actor, world.volume, &world.place(&[3, 4])).unwrap();
+        world.commit(&txn);
+        let mut waited = 0;
+        loop {
+            world.pass_ms(100);
+            waited += 100;
+            match swap_place(&world.view(), actor, world.volume) {
+                Ok(txn) => break world.commit(&txn),
+                Err(_) => assert!(waited < 10_000, "the place is never confirmed"),
+            }
+        }
+        world.settle();
+        let write = world.write(3, at(5), BLOCK, 7);
+        world.settle();
+        assert!(matches!(world.outcome(3, write), Some(Ok(_))), "{:?}", world.outcome(3, write));
+        let read = world.read(1, at(5), BLOCK);
+        world.settle();
+        assert!(world.is_open(1, read), "after {waited} ms it reads what was there before");
+    }
+}
+
+/// Its only write was refused for want of space, so nothing was ever written to it: nobody needs its entry, and as long as it
+/// is served it keeps the place from coming.
+#[test]
+fn an_extent_that_lost_its_first_write_again_does_not_keep_the_place_from_coming() {
+    let mut world = started(2, 1);
+    assert_eq!(world.byte_at(1, at(6), BLOCK), 0);
+    world.servers.get_mut(&1).unwrap().store.refuse_writes = 1;
+    world.hold_stores.insert(1);
+    let write = world.write(1, at(6), BLOCK, 6);
+    world.publish(&[2]);
+    world.settle();
+    world.hold_stores.clear();
+    world.pass_ms(1_500);
+    assert_eq!(world.error(1, write), Some(BlockError::NoSpace));
+    assert!(world.swap());
+    world.settle();
+    assert_eq!((world.owner(6), world.byte_at(1, at(6), BLOCK)), (2, 0));
+}
+
+/// Whoever reads through a thin volume asks for one after the other all the time.
+#[test]
+fn what_was_never_written_to_and_waits_for_its_entry_does_not_keep_the_place_from_coming() {
+    let mut world = started(2, 1);
+    world.fate_for = Some(is_entry);
+    world.fates.extend([TxnFate::Unavailable; 100]);
+    // It is being looked up when the records have been looked through.
+    world.hold_stores.insert(1);
+    world.publish(&[2]);
+    world.settle();
+    let read = world.read(1, at(5), BLOCK);
+    world.hold_stores.clear();
+    world.pass_ms(1_000);
+    assert!(world.is_open(1, read) && world.fates.len() < 100);
+    assert!(world.swap());
+    world.settle();
+    assert_eq!((world.owner(5), world.read_byte(1, read)), (2, 0));
+    assert!(entries(&world).is_empty());
 }
 
 #[test]
@@ -392,6 +503,44 @@ fn of_a_run_that_is_written_as_a_whole_one_entry_keeps_all() {
     assert!([0, 39, 63].iter().all(|index| world.owner(*index) == 1));
 }
 
+#[test]
+fn of_a_run_of_which_some_extents_moved_one_entry_keeps_the_rest() {
+    let mut world = started(4, 2);
+    for index in 0..64 {
+        world.write_now(1, at(index), BLOCK, 1);
+    }
+    world.start_move(1, 7, 4);
+    world.pass_ms(2_000);
+    assert_eq!(world.owner(7), 4);
+    world.publish(&[3, 2]);
+    world.pass_ms(4_000);
+    assert!(world.swap());
+    world.settle();
+    assert_eq!((entries(&world), world.view().run_entries(world.volume).count()), (vec![7], 1));
+    assert!([0, 39, 63].iter().all(|index| world.owner(*index) == 1) && world.owner(7) == 4);
+}
+
+/// An entry says that a copy is there: one that is not was lost.
+#[test]
+fn a_record_that_is_missing_in_a_run_with_an_entry_is_an_error_and_no_zeros() {
+    let mut world = started(3, 1);
+    for index in 0..64 {
+        world.write_now(1, at(index), BLOCK, 1);
+    }
+    world.publish(&[3, 2]);
+    world.pass_ms(4_000);
+    assert!(world.swap());
+    world.crash(1);
+    let id = world.extent(9);
+    assert!(world.servers.get_mut(&1).unwrap().store.records.remove(&id).is_some());
+    world.start(1);
+    world.pass_ms(100);
+    let read = world.read(2, at(9), BLOCK);
+    world.settle();
+    assert_eq!(world.error(2, read), Some(BlockError::Medium { offset: at(9) }));
+    assert_eq!(world.byte_at(2, at(8), BLOCK), 1);
+}
+
 /// Otherwise nothing would ever take what was not written to off a server that is emptied later.
 #[test]
 fn of_a_run_that_is_written_in_part_each_extent_has_an_entry_of_its_own() {
@@ -420,7 +569,7 @@ fn a_drained_server_ends_empty_and_can_go() {
             if holdings(&world).is_empty() {
                 break;
             }
-            if let Some(txn) = next_placing(&world.view(), world.actor().unwrap()) {
+            for txn in next_placing(&world.view(), world.actor().unwrap()) {
                 world.commit(&txn);
             }
             world.pass_ms(200);
@@ -430,11 +579,11 @@ fn a_drained_server_ends_empty_and_can_go() {
         world.pass_ms(3_000);
         let records = &world.servers[&1].store.records;
         assert!(records.values().all(|record| !record.has_data), "{replicas} replicas: its store can go");
-        let actor = evenkeel_meta::change::Actor {
+        let actor = Actor {
             server: ServerId(2),
             incarnation: world.view().member(ServerId(2)).unwrap().record.incarnation,
         };
-        world.commit(&forget_server(&world.view(), actor, ServerId(1)).unwrap());
+        world.commit(&forget_server(&world.view(), actor, ServerId(1), true).unwrap());
         world.crash(1);
         world.pass_ms(1_000);
         for index in 0..40 {
@@ -442,6 +591,11 @@ fn a_drained_server_ends_empty_and_can_go() {
         }
         world.write_now(3, at(50), BLOCK, 5);
         assert!(!world.view().route(world.extent(50)).unwrap().names(ServerId(1)));
+        // Nothing is looked for any more.
+        world.hold_stores.extend([2, 3, 4]);
+        world.pass_ms(7_000);
+        let is_list = |(_, op): &(_, StoreOp)| matches!(op, StoreOp::List { .. });
+        assert!((2..=4).all(|n| !world.servers[&n].store.queue.iter().any(is_list)), "{replicas} replicas");
     }
 }
 
@@ -450,7 +604,7 @@ fn what_had_its_only_copy_at_a_forgotten_server_is_a_medium_error_for_ever() {
     let mut world = started(3, 1);
     world.write_now(1, at(0), BLOCK, 1);
     world.crash(1);
-    let actor = evenkeel_meta::change::Actor {
+    let actor = Actor {
         server: ServerId(2),
         incarnation: world.view().member(ServerId(2)).unwrap().record.incarnation,
     };
@@ -458,7 +612,7 @@ fn what_had_its_only_copy_at_a_forgotten_server_is_a_medium_error_for_ever() {
     world.commit(&mark_down(&world.view(), actor, ServerId(1)).unwrap());
     world.settle();
     assert!(world.is_open(2, waits), "it may come back");
-    world.commit(&forget_server(&world.view(), actor, ServerId(1)).unwrap());
+    world.commit(&forget_server(&world.view(), actor, ServerId(1), true).unwrap());
     world.settle();
     assert_eq!(world.error(2, waits), Some(BlockError::Medium { offset: 0 }));
     let lost = |world: &mut World| {
@@ -470,7 +624,7 @@ fn what_had_its_only_copy_at_a_forgotten_server_is_a_medium_error_for_ever() {
     };
     lost(&mut world);
     for _ in 0..20 {
-        if let Some(txn) = next_placing(&world.view(), actor) {
+        for txn in next_placing(&world.view(), actor) {
             world.commit(&txn);
         }
         world.pass_ms(200);

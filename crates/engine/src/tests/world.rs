@@ -61,6 +61,8 @@ pub(super) struct World {
     pub(super) hold_stores: BTreeSet<u32>,
     pub(super) hold_links: BTreeSet<(u32, u32)>,
     pub(super) hold_txns: bool,
+    /// Servers that do not hear of the ends of their connections, and get no new ones.
+    pub(super) deaf: BTreeSet<u32>,
     /// A test itself made two contents of one version.
     pub(super) has_clashes: bool,
     pub(super) prove: bool,
@@ -116,6 +118,7 @@ impl World {
             hold_stores: BTreeSet::new(),
             hold_links: BTreeSet::new(),
             hold_txns: false,
+            deaf: BTreeSet::new(),
             has_clashes: false,
             prove: true,
             digest: false,
@@ -313,7 +316,8 @@ impl World {
 
     pub(super) fn connect(&mut self, a: u32, b: u32) {
         let running = |n: u32| self.servers[&n].engine.is_some();
-        if running(a) && running(b) && self.connected.insert((a.min(b), a.max(b))) {
+        let is_heard = !self.deaf.contains(&a) && !self.deaf.contains(&b);
+        if running(a) && running(b) && is_heard && self.connected.insert((a.min(b), a.max(b))) {
             for (to, from) in [(a, b), (b, a)] {
                 let incarnation = Incarnation(self.servers[&from].incarnation);
                 self.event(to, Event::PeerUp { server: ServerId(from), incarnation });
@@ -325,8 +329,11 @@ impl World {
         if self.connected.remove(&(a.min(b), a.max(b))) {
             self.links.remove(&(a, b));
             self.links.remove(&(b, a));
-            self.event(a, Event::PeerDown { server: ServerId(b) });
-            self.event(b, Event::PeerDown { server: ServerId(a) });
+            for (to, from) in [(a, b), (b, a)] {
+                if !self.deaf.contains(&to) {
+                    self.event(to, Event::PeerDown { server: ServerId(from) });
+                }
+            }
         }
     }
 

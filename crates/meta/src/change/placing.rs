@@ -5,7 +5,7 @@
 //! others before anybody may use them. Each server of the present place *confirms* when that is so for all it owns. When
 //! all have, the place is *swapped* in: what it re-routes then was never written to, and nobody serves it.
 
-use super::{Actor, ChangeError, NoVolumeSnafu, acting, guarded};
+use super::{Actor, ChangeError, NoVolumeSnafu, acting, clear_intent, guarded};
 use crate::directory::KeyRange;
 use crate::place::Place;
 use crate::records::{CounterName, NextPlaceRecord, PlacedRecord, RouteEntry, VolumeRecord, encode_json};
@@ -19,6 +19,8 @@ use snafu::OptionExt;
 pub const PLACES_PUBLISHED_MAX: usize = 4;
 /// Extents and runs together that get entries in one transaction: each is compared and put.
 pub const ENTERED_PER_TXN_MAX: usize = 48;
+/// Transactions about what is lost that the planner asks for at once.
+const LOST_TXNS_MAX: usize = 8;
 
 /// Publishes the place that a volume is to get. No route and no epoch changes by it.
 ///
@@ -127,13 +129,13 @@ pub fn swap_place(view: &View, by: Actor, volume: VolumeId) -> Result<Txn, Chang
     Ok(guarded(compares, operations))
 }
 
-/// What is to be done next so that volumes are placed over the servers that are to stay; none if nothing is, or if it is
+/// What is to be done next so that volumes are placed over the servers that are to stay; nothing if nothing is, or if it is
 /// others' turn.
 ///
 /// While a server of a volume's present place is down, no other place is published, and one that was is withdrawn: owners
 /// do not wait for the directory longer than they have to.
 #[must_use]
-pub fn next_placing(view: &View, by: Actor) -> Option<Txn> {
+pub fn next_placing(view: &View, by: Actor) -> Vec<Txn> {
     let mut published = view.next_places().count();
     for (volume, _) in view.volumes() {
         let wanted = view.wanted_place(volume);
@@ -152,19 +154,32 @@ pub fn next_placing(view: &View, by: Actor) -> Option<Txn> {
                 withdraw_place(view, by, volume)
             }
             (Some(_), _) => {
-                let lost: Vec<u32> = view.lost_runs(volume).take(ENTERED_PER_TXN_MAX).collect();
+                let lost: Vec<u32> =
+                    view.lost_runs(volume).take(ENTERED_PER_TXN_MAX * LOST_TXNS_MAX).collect();
                 if lost.is_empty() {
                     swap_place(view, by, volume)
                 } else {
-                    enter(view, by, volume, &[], &lost)
+                    let steps = lost.chunks(ENTERED_PER_TXN_MAX);
+                    return steps.filter_map(|runs| enter(view, by, volume, &[], runs).ok()).collect();
                 }
             }
         };
         if let Ok(txn) = made {
-            return Some(txn);
+            return vec![txn];
         }
     }
-    None
+    Vec::new()
+}
+
+/// Ends the moves of extents that are lost: nobody owns them who would, and their targets wait for them, and could never be
+/// emptied.
+#[must_use]
+pub fn end_lost_moves(view: &View, by: Actor, unix_ms: u64) -> Vec<Txn> {
+    let of_lost = view
+        .moves_under_way()
+        .map(|(_, record)| record.extent)
+        .filter(|extent| view.route(*extent).is_some_and(|route| route.is_lost && route.intent.is_some()));
+    of_lost.take(LOST_TXNS_MAX).filter_map(|extent| clear_intent(view, by, extent, unix_ms).ok()).collect()
 }
 
 /// What goes with a publication.

@@ -133,19 +133,28 @@ pub fn become_up(view: &View, by: Actor) -> Result<Txn, ChangeError> {
 /// remaining copy takes its place, and one without any is lost. Its records stay, as routes may still name the server; its
 /// name is free again. One that runs finds itself down, and ends.
 ///
-/// Compares: the acting server's record; the server's member record; that it gives no hint of life, if that is what was
-/// believed; and the counter of server ids, which is put anew, so that no volume is placed over the server by somebody who
-/// has not seen it.
+/// Without `accept_loss` it has to be down, or empty. One that is down stays the worse copy wherever there is a better one
+/// now: whatever becomes of the others, they leave `up` after it. One whose extents have no other copy is never marked down,
+/// but waited for; with `accept_loss` it is enough that it gives no hint of life.
+///
+/// Compares: the acting server's record; the server's member record; the counter of server ids, which is put anew, so that
+/// no volume is placed over the server by somebody who has not seen it; and of a server that is not down, that it gives no
+/// hint of life, and the records of those whose copies are good as well, so that nothing more is lost than was known.
 ///
 /// # Errors
 /// [`ChangeError::NotPresent`], [`ChangeError::NoServer`]; [`ChangeError::NotDown`] if it seems to run and is not empty.
-pub fn forget_server(view: &View, by: Actor, server: ServerId) -> Result<Txn, ChangeError> {
+pub fn forget_server(
+    view: &View,
+    by: Actor,
+    server: ServerId,
+    accept_loss: bool,
+) -> Result<Txn, ChangeError> {
     let kept = view.member(server).context(NoServerSnafu { server })?;
     ensure!(!kept.record.forgotten, NoServerSnafu { server });
+    let is_down = kept.record.state == MemberState::Down;
     let is_empty = kept.record.draining && view.holdings(server).is_empty();
-    // One whose extents have no other copy is never marked down: it is waited for.
-    let is_silent = view.live(server).is_none();
-    ensure!(kept.record.state == MemberState::Down || is_empty || is_silent, NotDownSnafu { server });
+    let is_silent = accept_loss && view.live(server).is_none();
+    ensure!(is_down || is_empty || is_silent, NotDownSnafu { server });
     let keys = view.keys();
     let record = MemberRecord {
         state: MemberState::Down,
@@ -160,8 +169,14 @@ pub fn forget_server(view: &View, by: Actor, server: ServerId) -> Result<Txn, Ch
     if by.server != server {
         compares.push(acting(view, by)?);
     }
-    if kept.record.state != MemberState::Down && !is_empty {
+    if !is_down && !is_empty {
         compares.push(Compare::absent(keys.live(server)));
+        let others = view.good_beside(server).into_iter().filter(|other| *other != by.server);
+        compares.extend(
+            others.filter_map(|other| {
+                Some(Compare::unchanged(keys.member(other), view.member(other)?.revision))
+            }),
+        );
     }
     let operations = vec![
         Operation::put(counter, encode_counter(view.counter(CounterName::Server).0)),
@@ -173,14 +188,22 @@ pub fn forget_server(view: &View, by: Actor, server: ServerId) -> Result<Txn, Ch
 
 /// Begins or ends the draining of a server: while it lasts, the server takes no new extents.
 ///
-/// Compares: the server's member record as in the view.
+/// Compares: the server's member record as in the view; and the counter of server ids, which is put anew, so that no volume
+/// is placed over the server by somebody who has not seen it: it may go as soon as no route names it.
 ///
 /// # Errors
-/// [`ChangeError::NoServer`].
+/// [`ChangeError::NoServer`], [`ChangeError::Forgotten`].
 pub fn set_draining(view: &View, server: ServerId, draining: bool) -> Result<Txn, ChangeError> {
     let kept = view.member(server).context(NoServerSnafu { server })?;
     ensure!(!kept.record.forgotten, ForgottenSnafu { server });
-    put_member(view, server, &MemberRecord { draining, ..kept.record.clone() })
+    let keys = view.keys();
+    let member = keys.member(server);
+    let record = MemberRecord { draining, ..kept.record.clone() };
+    let compares = vec![placing::members_as_read(view), Compare::unchanged(member.clone(), kept.revision)];
+    let (next, counter) = (view.counter(CounterName::Server).0, keys.counter(CounterName::Server));
+    let operations =
+        vec![Operation::put(counter, encode_counter(next)), Operation::put(member, encode_json(&record))];
+    Ok(guarded(compares, operations))
 }
 
 fn put_member(view: &View, server: ServerId, record: &MemberRecord) -> Result<Txn, ChangeError> {

@@ -516,8 +516,8 @@ impl Group {
             Step::Confirm(server) => {
                 confirm_place(&self.view, self.actor(pick(*server).0), self.volume).ok()?
             }
-            Step::Place => next_placing(&self.view, somebody())?,
-            Step::Forget(server) => forget_server(&self.view, somebody(), pick(*server)).ok()?,
+            Step::Place => next_placing(&self.view, somebody()).pop()?,
+            Step::Forget(server) => forget_server(&self.view, somebody(), pick(*server), true).ok()?,
         })
     }
 }

@@ -1,9 +1,11 @@
 //! What is routed to a server, and what would be lost with it.
 
 use super::View;
+use crate::records::RouteEntry;
 use crate::route::Route;
 use evenkeel_types::geometry::EXTENTS_PER_RUN;
 use evenkeel_types::{ExtentId, ServerId, VolumeId};
+use std::collections::BTreeSet;
 
 /// What of a volume is routed to a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,6 +92,42 @@ impl View {
             (loss.lost > 0 || loss.older > 0).then_some(loss)
         };
         self.volumes().filter_map(|(volume, _)| of(volume)).collect()
+    }
+
+    /// Whether a route may name a server that is gone for good beside one that is not: then copies are missing.
+    #[must_use]
+    pub fn misses_copies(&self) -> bool {
+        if !self.is_any_forgotten() {
+            return false;
+        }
+        let misses_one = |entry: &RouteEntry| {
+            let gone = entry.replicas.iter().filter(|server| self.is_forgotten(**server)).count();
+            gone > 0 && gone < entry.replicas.len()
+        };
+        self.volumes().any(|(volume, kept)| {
+            let record = &kept.record;
+            // The entry of a run says nothing any more if each of its extents has one.
+            let counts = |run: u32| {
+                let extents = record.extents().saturating_sub(run * EXTENTS_PER_RUN).min(EXTENTS_PER_RUN);
+                self.entered_of_run(volume, run) < extents as usize
+            };
+            let is_placed = record.place.servers().iter().any(|placed| self.is_forgotten(placed.server));
+            is_placed && record.replicas > 1
+                || self.entries(volume).any(|(_, kept)| misses_one(&kept.record))
+                || self.run_entries(volume).any(|(run, kept)| misses_one(&kept.record) && counts(run))
+        })
+    }
+
+    /// The servers whose copies, as good as a server's own, are what is left of its extents without it.
+    #[must_use]
+    pub fn good_beside(&self, server: ServerId) -> BTreeSet<ServerId> {
+        let of = |volume| self.groups(volume).filter_map(|(extent, _)| self.route(extent));
+        let routes = self.volumes().flat_map(|(volume, _)| of(volume));
+        let shared = routes.filter(|route| route.replicas.contains(&server));
+        shared
+            .flat_map(|route| route.in_sync().collect::<Vec<_>>())
+            .filter(|other| *other != server)
+            .collect()
     }
 
     fn rest_without(&self, route: &Route, server: ServerId) -> Rest {

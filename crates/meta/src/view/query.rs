@@ -170,6 +170,14 @@ impl View {
         entries.filter_map(|(run, kept)| Some((*run, kept.as_ref()?)))
     }
 
+    /// How many extents of a run have a route entry of their own, be it readable or not.
+    #[must_use]
+    pub fn entered_of_run(&self, volume: VolumeId, run: u32) -> usize {
+        let first = run.saturating_mul(EXTENTS_PER_RUN);
+        let own = first..first.saturating_add(EXTENTS_PER_RUN);
+        self.routes.get(&volume).map_or(0, |routes| routes.extents.range(own).count())
+    }
+
     /// Whether an extent has a route entry, or its run has one, be it readable or not.
     pub(super) fn has_entry(&self, extent: ExtentId) -> bool {
         self.routes.get(&extent.volume).is_some_and(|routes| {

@@ -62,7 +62,7 @@ pub(super) async fn remove(
                     list(view, held)
                 )));
             }
-            Ok(((), change::forget_server(view, by, id).map_err(|e| bad_request(e.to_string()))?))
+            Ok(((), change::forget_server(view, by, id, false).map_err(|e| bad_request(e.to_string()))?))
         })
         .await?;
     Ok(Json(Gone { server: name, lost: Vec::new() }))
@@ -80,20 +80,22 @@ pub(super) async fn forget(
         .change(&caller, |view, by| {
             let id = named(view, &name)?;
             let losses = view.losses(id);
-            let txn = change::forget_server(view, by, id).map_err(|e| match e {
-                ChangeError::NotDown { .. } => conflict(format!(
-                    "server '{name}': runs, or did until just now; stop it and try again in 10 s, or empty it with \
-                     'evenkeel server drain {name}' and then remove it"
-                )),
-                e => bad_request(e.to_string()),
-            })?;
-            if !losses.is_empty() && !accept_loss {
+            let runs = view.member(id).is_some_and(|kept| kept.record.state != MemberState::Down)
+                && view.live(id).is_some();
+            if !runs && !losses.is_empty() && !accept_loss {
                 return Err(conflict(format!(
                     "server '{name}': has the last good copy of {}; start it again, or give that up for ever with \
                      --accept-loss",
                     list(view, losses.iter().map(|loss| (loss.volume, loss.lost + loss.older)))
                 )));
             }
+            let txn = change::forget_server(view, by, id, accept_loss).map_err(|e| match e {
+                ChangeError::NotDown { .. } => conflict(format!(
+                    "server '{name}': runs, or did until just now; stop it and try again in 10 s, or empty it with \
+                     'evenkeel server drain {name}' and then remove it"
+                )),
+                e => bad_request(e.to_string()),
+            })?;
             Ok((losses.iter().map(|loss| lost_of(view, loss)).collect(), txn))
         })
         .await?;

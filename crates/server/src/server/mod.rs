@@ -40,7 +40,7 @@ use crate::security::identity::Identity;
 use crate::security::tls::PeerTls;
 use evenkeel_engine::config::ScrubConfig;
 use evenkeel_engine::{Engine, EngineConfig, Event, MoveOrder};
-use evenkeel_meta::change::{Actor, next_placing};
+use evenkeel_meta::change::{Actor, end_lost_moves, next_placing};
 use evenkeel_meta::{Directory, Keyspace};
 use evenkeel_peer::{Local, Message, MoveOrder as OrderMessage};
 use evenkeel_store::Store;
@@ -166,7 +166,9 @@ fn run(mut launch: Launch, mut opened: Opened, life: &AtomicU64) -> Result<(), S
             End::FoundDown => {}
         }
         let name = &launch.server.name;
-        if let Some(why) = membership::gone_for_good(&*launch.directory, &launch.keys, name, launch.mark) {
+        // If the directory does not answer now, it is asked again before the store is opened.
+        let gone = membership::gone_for_good(&*launch.directory, &launch.keys, name, launch.mark);
+        if let Ok(Some(why)) = gone {
             tracing::info!(server = %name, "stops: {why}");
             let _ = launch.stopped.set(why);
             return Ok(());
@@ -424,8 +426,9 @@ async fn balance(core: Rc<Core>, presence: Presence, by: Actor) {
             core.with_view(|view| core.with_balancer(|balancer| balancer.tick(now, view, is_planner, space)));
         let Some(tick) = tick else { continue };
         if is_planner {
-            let next = core.with_view(|view| next_placing(view, by)).flatten();
-            next.into_iter().for_each(|txn| core.record(txn));
+            let unix_ms = clock::wall_ms();
+            let next = core.with_view(|view| [end_lost_moves(view, by, unix_ms), next_placing(view, by)]);
+            next.into_iter().flatten().flatten().for_each(|txn| core.record(txn));
         }
         let used = core.with_balancer(|balancer| balancer.used(now));
         core.with_engine(|engine| engine.set_used(used));

@@ -57,8 +57,8 @@ impl Opened {
 pub(super) fn open(launch: &Launch) -> Result<Opened, ServeError> {
     let server = &launch.server;
     let path = launch.config.store_path(server);
-    if let Some(why) = membership::gone_for_good(&*launch.directory, &launch.keys, &server.name, launch.mark)
-    {
+    let gone = membership::gone_for_good(&*launch.directory, &launch.keys, &server.name, launch.mark)?;
+    if let Some(why) = gone {
         return Err(error(format!("server '{}': {why}", server.name)));
     }
     if server.store.is_none() {

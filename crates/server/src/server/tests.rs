@@ -10,6 +10,7 @@ use evenkeel_meta::{
 };
 use evenkeel_types::ServerId;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 use tempfile::TempDir;
 
 /// Longest time for something to show.
@@ -24,11 +25,12 @@ enum Mischief {
     Panic,
 }
 
-/// A directory whose watches do mischief once when told to.
+/// A directory whose watches do mischief once when told to, and which does not answer while it is away.
 #[derive(Clone, Default)]
 struct Wayward {
     inner: MemoryDirectory,
     next: Arc<Mutex<Option<Mischief>>>,
+    is_away: Arc<AtomicBool>,
 }
 
 struct WaywardWatch {
@@ -54,6 +56,9 @@ impl Directory for Wayward {
     }
 
     fn range(&self, range: &KeyRange, at: Option<Revision>) -> Result<Snapshot, DirectoryError> {
+        if self.is_away.load(Ordering::Relaxed) {
+            return Err(DirectoryError::Unavailable { reason: "away".to_owned() });
+        }
         self.inner.range(range, at)
     }
 
@@ -199,4 +204,34 @@ fn a_watch_that_panics_stops_the_server() {
     lone.put(lone.keys.format(), lone.format(FORMAT_VERSION));
     let line = lone.end();
     assert!(line.contains("its watch of the directory ended"), "{line}");
+}
+
+/// Its name is free: as a new server it would get another id, and count copies as its own that are given up.
+#[test]
+fn while_the_directory_does_not_answer_nobody_takes_a_server_that_is_gone_for_good_for_a_new_one() {
+    let (directory, keys) = (Wayward::default(), Keyspace::new("lab").unwrap());
+    let _ = membership::begin_group(&directory, &keys, "lab").unwrap();
+    let mut actors = Vec::new();
+    for name in ["s1", "s2"] {
+        let record = ServerRecord {
+            name: name.to_owned(),
+            portals: Vec::new(),
+            peer: String::new(),
+            api: None,
+            domain: name.to_owned(),
+            capacity: evenkeel_meta::records::ServerCapacity::default(),
+            store_id: 7,
+        };
+        let id = membership::register(&directory, &keys, &record).unwrap();
+        actors.push(membership::start(&directory, &keys, id, Incarnation(1)).unwrap());
+    }
+    let gone = |name: &str, mark| membership::gone_for_good(&directory, &keys, name, mark);
+    assert_eq!(gone("s2", 7).unwrap(), None);
+    let view = membership::read(&directory, &keys).unwrap();
+    let txn = evenkeel_meta::change::forget_server(&view, actors[0], actors[1].server, true).unwrap();
+    assert!(directory.transact(&txn).unwrap().succeeded);
+    assert!(gone("s2", 7).unwrap().is_some_and(|why| why.contains("removed from the group 'lab'")));
+    assert_eq!((gone("s2", 8).unwrap(), gone("s1", 7).unwrap()), (None, None), "others");
+    directory.is_away.store(true, Ordering::Relaxed);
+    assert!(gone("s2", 7).is_err());
 }

@@ -8,7 +8,7 @@ use crate::view::{Holding, Loss};
 impl Group {
     /// Lets the planner do what is next; whether there was something.
     fn place_on(&mut self) -> bool {
-        let next = next_placing(&self.view, self.actor(1));
+        let next = next_placing(&self.view, self.actor(1)).pop();
         next.map(|txn| self.must(txn)).is_some()
     }
 
@@ -140,12 +140,12 @@ fn a_confirmation_counts_only_as_of_the_latest_change_of_a_member() {
     for server in 1..=3 {
         group.confirm(server);
     }
-    let swap = next_placing(&group.view, group.actor(1)).unwrap();
+    let swap = next_placing(&group.view, group.actor(1)).pop().unwrap();
     group.start(ServerId(2));
-    assert!(next_placing(&group.view, group.actor(1)).is_none());
+    assert!(next_placing(&group.view, group.actor(1)).is_empty());
     for server in [1, 3] {
         group.confirm(server);
-        assert!(next_placing(&group.view, group.actor(1)).is_none());
+        assert!(next_placing(&group.view, group.actor(1)).is_empty());
     }
     // What was decided when all had confirmed may still happen: they obey the publication whatever becomes of them.
     group.must(swap);
@@ -158,7 +158,7 @@ fn a_place_is_withdrawn_and_not_published_while_a_server_of_the_present_one_is_d
     group.join(4);
     assert!(group.place_on());
     (1..=3).for_each(|server| group.confirm(server));
-    let swap = next_placing(&group.view, group.actor(1)).unwrap();
+    let swap = next_placing(&group.view, group.actor(1)).pop().unwrap();
     group.put_member(3, |record| record.state = MemberState::Down);
     assert!(group.place_on());
     assert!(!group.is_published() && !group.is_in_place(4));
@@ -196,16 +196,19 @@ fn a_server_goes_when_it_is_empty_or_down_and_never_starts_again() {
     let gone = ServerId(3);
     let lease = group.directory.grant_lease(Duration::from_secs(5)).unwrap();
     group.must(announce(&group.view, group.actor(3), lease).unwrap());
-    assert!(matches!(forget_server(&group.view, group.actor(1), gone), Err(ChangeError::NotDown { .. })));
+    assert!(matches!(
+        forget_server(&group.view, group.actor(1), gone, true),
+        Err(ChangeError::NotDown { .. })
+    ));
     group.drain(3);
-    let refused = forget_server(&group.view, group.actor(1), gone);
+    let refused = forget_server(&group.view, group.actor(1), gone, true);
     assert!(matches!(refused, Err(ChangeError::NotDown { .. })), "extents may still come to it");
     assert!(group.place_on());
     (1..=3).for_each(|server| group.confirm(server));
     assert!(group.place_on());
     assert_eq!(group.view.holdings(gone), []);
     let late = create_volume(&group.view, group.actor(1), &new_volume(&group.view, "w", 1)).unwrap().1;
-    group.must(forget_server(&group.view, group.actor(1), gone).unwrap());
+    group.must(forget_server(&group.view, group.actor(1), gone, true).unwrap());
     assert!(!group.run(&late).succeeded, "a volume may have been placed over it");
     assert!(group.view.members().all(|(server, _)| server != gone) && group.view.is_forgotten(gone));
     assert!(group.view.server_named("s3").is_none());
@@ -222,10 +225,57 @@ fn a_server_goes_when_it_is_empty_or_down_and_never_starts_again() {
 #[test]
 fn a_server_that_gives_no_hint_of_life_can_be_forgotten_unless_it_comes_back_just_then() {
     let mut group = Group::new(3, 1);
-    let late = forget_server(&group.view, group.actor(1), ServerId(3)).unwrap();
+    let late = forget_server(&group.view, group.actor(1), ServerId(3), true).unwrap();
     let lease = group.directory.grant_lease(Duration::from_secs(5)).unwrap();
     group.must(announce(&group.view, group.actor(3), lease).unwrap());
     assert!(!group.run(&late).succeeded);
+}
+
+/// What was believed to be good elsewhere has to be so still.
+#[test]
+fn a_silent_server_is_not_forgotten_if_a_good_copy_beside_it_went_just_then() {
+    let mut group = Group::new(3, 2);
+    let index =
+        (0..group.extents()).find(|index| group.route(*index).replicas.contains(&ServerId(3))).unwrap();
+    let other = group.route(index).replicas.iter().find(|server| server.0 != 3).unwrap().0;
+    let by = group.actor(if other == 1 { 2 } else { 1 });
+    assert_eq!(group.view.losses(ServerId(3)), []);
+    // One that has other copies is marked down soon; until then it may be the last that is good.
+    let early = forget_server(&group.view, by, ServerId(3), false);
+    assert!(matches!(early, Err(ChangeError::NotDown { .. })));
+    let late = forget_server(&group.view, by, ServerId(3), true).unwrap();
+    group.put_member(other, |record| (record.state, record.leaves) = (MemberState::Down, true));
+    assert_ne!(group.view.losses(ServerId(3)), []);
+    assert!(!group.run(&late).succeeded, "more would be lost than was known");
+}
+
+/// The volume would be placed over a server that is empty by the view of whoever removes it.
+#[test]
+fn no_volume_is_placed_over_a_server_by_whoever_has_not_seen_it_draining() {
+    let mut group = Group::new(3, 1);
+    let late = create_volume(&group.view, group.actor(1), &new_volume(&group.view, "w", 1)).unwrap().1;
+    group.drain(3);
+    assert!(!group.run(&late).succeeded);
+}
+
+/// Otherwise the target, of which the directory goes on to say that it gets a copy, could never go.
+#[test]
+fn the_move_of_an_extent_that_is_lost_is_ended_for_its_target_to_be_free() {
+    let mut group = Group::new(4, 1);
+    let lost = group.owner(0);
+    let lives = (0..group.extents()).find(|index| group.owner(*index) != lost).unwrap();
+    let to = (1..=4).find(|server| *server != lost && *server != group.owner(lives)).unwrap();
+    group.must(group.prepare(0, to, 1).unwrap());
+    group.must(group.prepare(lives, to, 2).unwrap());
+    let by = group.actor(to);
+    assert!(end_lost_moves(&group.view, by, 1).is_empty(), "their owners go on with them");
+    group.must(forget_server(&group.view, by, ServerId(lost), true).unwrap());
+    let ends = end_lost_moves(&group.view, by, 1);
+    assert_eq!(ends.len(), 1);
+    ends.into_iter().for_each(|txn| group.must(txn));
+    assert!(group.route(0).is_lost && !group.route(0).names(ServerId(to)));
+    assert!(group.route(lives).intent.is_some());
+    assert!(end_lost_moves(&group.view, by, 1).is_empty());
 }
 
 #[test]
@@ -244,13 +294,15 @@ fn what_would_be_lost_with_a_server_is_counted_by_volume() {
     assert_eq!(group.view.losses(ServerId(only)), [Loss { volume, lost, older: 0 }]);
     group.put_member(only, |record| record.state = MemberState::Down);
     let by = group.actor(if only == 1 { 2 } else { 1 });
-    group.must(forget_server(&group.view, by, ServerId(only)).unwrap());
+    group.must(forget_server(&group.view, by, ServerId(only), true).unwrap());
     let index = (0..group.extents()).find(|index| group.route(*index).is_lost).unwrap();
     assert_eq!((group.route(index).owner(), held(&group, only)), (None, (lost, 0)));
     // The runs that are lost get entries that say so, before the volume is placed over the others.
     let next = |group: &mut Group| {
         let next = next_placing(&group.view, by);
-        next.map(|txn| group.must(txn)).is_some()
+        let is_any = !next.is_empty();
+        next.into_iter().for_each(|txn| group.must(txn));
+        is_any
     };
     assert!(next(&mut group));
     for other in (1..=3).filter(|n| *n != only) {
@@ -277,6 +329,6 @@ fn with_two_copies_the_older_one_counts_when_the_better_is_gone_for_good() {
     group.put_member(last, |record| (record.state, record.left) = (MemberState::Down, Some(2)));
     group.start(ServerId(first));
     assert_eq!(group.owner(0), last);
-    group.must(forget_server(&group.view, group.actor(first), ServerId(last)).unwrap());
+    group.must(forget_server(&group.view, group.actor(first), ServerId(last), true).unwrap());
     assert_eq!(group.owner(0), first);
 }
