@@ -18,7 +18,7 @@ use evenkeel_api::{
 };
 use evenkeel_meta::change::raise_generation;
 use evenkeel_meta::records::{MemberRecord, MemberState, RouteEntry, encode_counter, encode_json};
-use evenkeel_meta::{Compare, Directory, Keyspace, Operation, Replicas, Txn, View};
+use evenkeel_meta::{Compare, Directory, KeyRange, Keyspace, Operation, Replicas, Txn, View};
 use evenkeel_types::geometry::REGION_BYTES;
 use evenkeel_types::{Epoch, ExtentId, Incarnation, ServerId};
 use plan::{Plan, plan};
@@ -103,6 +103,10 @@ fn rebuild_in(
     let members = members(&view, rebuild);
     let mut adopted = Vec::new();
     if !rebuild.dry_run {
+        if view.next_places().next().is_some() {
+            carry_out(directory, &withdraw_places(&view))?;
+            view = membership::read(directory, keys)?;
+        }
         if !members.is_empty() {
             carry_out(directory, &write_members(&view, &members))?;
             view = membership::read(directory, keys)?;
@@ -153,6 +157,20 @@ fn write_members(view: &View, members: &[(ServerId, MemberRecord)]) -> Txn {
         let key = view.keys().member(*server);
         let read = view.member(*server).map(|kept| kept.revision);
         txn.when(Compare::as_read(key.clone(), read)).then(Operation::put(key, encode_json(record)))
+    })
+}
+
+/// Takes places back that volumes were to get at the time of the backup: what servers confirmed about them then says nothing
+/// about what was written since.
+///
+/// Compares: each publication as it was read.
+fn withdraw_places(view: &View) -> Txn {
+    let keys = view.keys();
+    view.next_places().fold(Txn::default(), |txn, volume| {
+        let read = view.next_place(volume).map(|kept| kept.revision);
+        txn.when(Compare::as_read(keys.next_place(volume), read))
+            .then(Operation::delete(&keys.next_place(volume)))
+            .then(Operation::Delete(KeyRange::prefix(&keys.all_placed(volume))))
     })
 }
 

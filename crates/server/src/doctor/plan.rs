@@ -2,7 +2,7 @@
 //!
 //! Of each extent the copy counts that accepted the highest epoch: whoever served it last, or was to serve it next, is
 //! in that copy's list. Records without a copy say nothing about where one is; nor do copies of an older route, which
-//! their servers will free.
+//! their servers will free, and those of servers that are gone for good, whose stores may still be there.
 
 use crate::error::{ServeError, error};
 use evenkeel_api::{ExtentList, ExtentOnDisk};
@@ -59,7 +59,7 @@ pub(super) fn plan(view: &View, lists: &[ExtentList]) -> Result<Plan, ServeError
             plan.highest = plan.highest.max(epoch);
             volume_max = volume_max.max(record.volume);
             server_max = record.replicas.iter().copied().fold(server_max, u32::max);
-            if !record.has_data {
+            if !record.has_data || view.is_forgotten(holder) {
                 continue;
             }
             if view.volume(extent.volume).is_none() {

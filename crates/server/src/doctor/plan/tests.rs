@@ -231,3 +231,39 @@ fn nothing_is_rebuilt_under_a_server_that_runs() {
     assert!(line.contains("'s2' runs"), "{line}");
     assert_eq!(group.view().generation(), 0);
 }
+
+/// The servers confirmed before the backup what was so then. By what they confirmed, a place would come that re-routes what was
+/// written since.
+#[test]
+fn a_place_that_was_to_come_at_the_backup_is_withdrawn_with_all_confirmations() {
+    let group = Group::at_the_backup();
+    let by = Actor { server: ServerId(group.others()[0]), incarnation: Incarnation(1) };
+    let must = |txn: &Txn| assert!(group.directory.transact(txn).unwrap().succeeded);
+    must(&change::set_draining(&group.view(), ServerId(group.home()), true).unwrap());
+    change::next_placing(&group.view(), by).iter().for_each(must);
+    for server in 1..=3 {
+        let by = Actor { server: ServerId(server), ..by };
+        must(&change::confirm_place(&group.view(), by, group.volume).unwrap());
+    }
+    let swap = change::swap_place(&group.view(), by, group.volume).unwrap();
+    let home = group.home();
+    let done = group.rebuild(&group.lists(&[(home, 3, 7, &[], true)]), &[], false).unwrap();
+    assert_eq!((done.routes.len(), group.owner(3)), (0, home));
+    let view = group.view();
+    assert!(view.next_place(group.volume).is_none());
+    assert!((1..=3).all(|server| view.placed(group.volume, ServerId(server)).is_none()));
+    assert!(!group.directory.transact(&swap).unwrap().succeeded);
+}
+
+/// Whoever accepted a loss goes on with what was left, also after a restore.
+#[test]
+fn a_copy_of_a_server_that_is_gone_for_good_says_nothing() {
+    let group = Group::at_the_backup();
+    let (home, [a, b]) = (group.home(), group.others());
+    let by = Actor { server: ServerId(a), incarnation: Incarnation(1) };
+    let forget = change::forget_server(&group.view(), by, ServerId(b), true).unwrap();
+    assert!(group.directory.transact(&forget).unwrap().succeeded);
+    let lists = group.lists(&[(home, 0, 5, &[home], true), (b, 0, 9, &[b], true)]);
+    let plan = plan(&group.view(), &lists).unwrap();
+    assert_eq!((plan.routes.len(), plan.extents, plan.highest), (0, 1, Epoch(9)));
+}
