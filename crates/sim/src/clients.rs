@@ -46,6 +46,11 @@ impl World<'_> {
             return Ok(());
         }
         self.clients[client].is_alive = true;
+        if let Some(index) = self.to_fill.pop() {
+            let at = ByteRange::new(u64::from(index) * u64::from(EXTENT_BYTES), SECTOR_BYTES);
+            let first = self.volumes[0].id;
+            return self.ask(client, Wish::Write, first, at);
+        }
         let volume = *self.rng.pick(&self.volumes);
         let focus: Vec<ExtentId> =
             self.motion.extents().filter(|extent| extent.volume == volume.id).collect();

@@ -104,6 +104,11 @@ rows! {
     WritesNotYetCopied: "moves", "writes to regions not yet copied";
     CompletedAfterCutOver: "moves", "requests pinned before the cut-over and completed after it";
     AnsweredMoved: "moves", "requests answered \"moved\"";
+    PlacementSwapped: "places", "placement swaps: volumes that got another place";
+    Rerouted: "places", "extents that another place re-routed without a copy";
+    Entered: "places", "extents entered because another place would re-route them";
+    RunEntered: "places", "entries of a run, made for all that is left of it";
+    PlaceWithdrawn: "places", "places withdrawn before they came";
     ProposeUnknown: "protocol", "Propose without an answer, resolved";
     Duplicates: "protocol", "retries that found their write done or under way";
     Forwarded: "protocol", "pieces of requests forwarded";

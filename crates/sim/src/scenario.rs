@@ -4,7 +4,7 @@ use crate::directory::Haze;
 use crate::net::Weather;
 use crate::rng::Rng;
 use evenkeel_engine::config::REBUILD_AFTER;
-use evenkeel_types::geometry::EXTENT_BYTES;
+use evenkeel_types::geometry::{EXTENT_BYTES, EXTENTS_PER_RUN};
 use std::time::Duration;
 
 /// A volume of a seed.
@@ -59,6 +59,8 @@ pub(crate) struct Scenario {
     pub(crate) cut_off_every: Option<Duration>,
     pub(crate) blackout_every: Option<Duration>,
     pub(crate) drain_every: Option<Duration>,
+    /// The first volume is of a whole run, is older than the last server, and is written to all over first.
+    pub(crate) is_filled: bool,
     /// How long a server may be away before its copies are made anew elsewhere.
     pub(crate) rebuild_after: Duration,
     /// Revisions of the directory whose changes are kept.
@@ -127,6 +129,7 @@ impl Scenario {
             cut_off_every: rng.chance(350).then(|| rng.millis(5000, 20_000)),
             blackout_every: rng.chance(250).then(|| rng.millis(8000, 30_000)),
             drain_every: rng.chance(300).then(|| rng.millis(5000, 20_000)),
+            is_filled: false,
             rebuild_after: if rng.chance(500) { rng.millis(2000, 6000) } else { REBUILD_AFTER },
             history: *rng.pick(&[4, 16, 1 << 20]),
             operations: OPERATIONS_MIN + rng.below(600),
@@ -139,6 +142,14 @@ impl Scenario {
         };
         if scenario.cramped.is_some() {
             scenario.moves = scenario.moves.min(MOVES_MIN_FULL);
+        }
+        // Drawn last: seeds that have none of this are what they were without it.
+        let first = &mut scenario.volumes[0];
+        if scenario.drain_every.is_some() && !is_full && u32::from(first.replicas) < servers {
+            scenario.is_filled = scenario.cramped.is_none() && rng.chance(700);
+            if scenario.is_filled {
+                first.bytes = u64::from(EXTENTS_PER_RUN) * u64::from(EXTENT_BYTES);
+            }
         }
         scenario
     }

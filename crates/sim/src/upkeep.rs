@@ -1,14 +1,41 @@
-//! What people do to a group that runs: they empty servers, and take that back.
+//! What people do to a group that runs: they empty servers, and take that back; and volumes are placed over those that are to
+//! stay.
 
 use crate::checkers::Violation;
 use crate::coverage::Row;
 use crate::faults::Fault;
 use crate::log::About;
-use crate::world::{Happening, World};
+use crate::world::{Happening, Phase, World};
+use evenkeel_engine::TxnTicket;
 use evenkeel_meta::change;
 use evenkeel_types::ServerId;
+use std::time::Duration;
+
+/// When volumes are placed anew for the first time: by then some are written to all over.
+pub(crate) const FIRST_PLACED_AFTER: Duration = Duration::from_secs(4);
+/// How often the planner looks.
+const PLACED_EVERY: Duration = Duration::from_millis(700);
+/// Of transactions whose outcome the engine does not wait for.
+const NOBODYS: TxnTicket = TxnTicket(u64::MAX);
 
 impl World<'_> {
+    /// The planner, which is the first server that runs, does what is next, as far as its view goes.
+    pub(crate) fn place_volumes(&mut self) -> Result<(), Violation> {
+        if self.phase == Phase::Over {
+            return Ok(());
+        }
+        self.clock.after(PLACED_EVERY, Happening::Place);
+        let now = self.now();
+        let planner = self.servers.values().find_map(|server| {
+            let running = server.running.as_ref().filter(|_| server.asleep_until(now).is_none())?;
+            let actor = change::Actor { server: server.id, incarnation: running.store.incarnation() };
+            Some((server.id, change::next_placing(running.engine.view()?, actor)))
+        });
+        let Some((id, txns)) = planner else { return Ok(()) };
+        txns.into_iter().for_each(|txn| self.transact(id, NOBODYS, txn));
+        Ok(())
+    }
+
     /// A server is to be emptied; after a while somebody changes their mind.
     pub(crate) fn drain(&mut self, server: ServerId) -> Result<(), Violation> {
         self.coverage.count(Row::Drained);

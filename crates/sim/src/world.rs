@@ -26,6 +26,7 @@ use crate::rng::Rng;
 use crate::rules::Rules;
 use crate::scenario::{FAULTS_MAX, HEAL_MAX, Scenario};
 use crate::server::SimServer;
+use crate::upkeep::FIRST_PLACED_AFTER;
 use evenkeel_engine::{RequestId, TxnTicket};
 use evenkeel_meta::{DirectoryError, Txn, TxnOutcome, Watch};
 use evenkeel_peer::{Decoder, Message};
@@ -68,6 +69,7 @@ pub(crate) enum Happening {
     Cancel { life: Life, client: usize, id: RequestId },
     MonitorTick { life: Life },
     Plan,
+    Place,
     RandomMove,
     HotSpot,
     Fault(Fault),
@@ -120,6 +122,8 @@ pub(crate) struct World<'a> {
     pub(crate) damage: Damage,
     pub(crate) motion: Motion,
     pub(crate) rules: Rules,
+    /// Extents of the first volume that are to be written to before anything else.
+    pub(crate) to_fill: Vec<u32>,
     /// Hosts are to delete most of what they have, once all gateways run.
     room_wanted: bool,
     #[cfg(test)]
@@ -160,6 +164,7 @@ impl<'a> World<'a> {
             damage: Damage::default(),
             motion: Motion::default(),
             rules: Rules::default(),
+            to_fill: Vec::new(),
             room_wanted: false,
             #[cfg(test)]
             script: crate::timelines::Script::default(),
@@ -208,6 +213,10 @@ impl<'a> World<'a> {
         }
         let first = [Happening::Plan, Happening::RandomMove, Happening::HotSpot, Happening::Progress];
         first.into_iter().for_each(|what| self.clock.after(Duration::from_millis(500), what));
+        self.clock.after(FIRST_PLACED_AFTER, Happening::Place);
+        if self.scenario.is_filled {
+            self.to_fill = (0..self.volumes[0].extents()).collect();
+        }
         self.plan_faults();
     }
 
@@ -271,6 +280,7 @@ impl<'a> World<'a> {
             Happening::Cancel { life, client, id } => self.cancel(life, client, id),
             Happening::MonitorTick { life } => self.monitor_tick(life),
             Happening::Plan => self.plan_moves(),
+            Happening::Place => self.place_volumes(),
             Happening::RandomMove => self.random_move(),
             Happening::HotSpot => {
                 self.shift_hot_spot();
@@ -377,7 +387,12 @@ impl<'a> World<'a> {
             .extents()
             .into_iter()
             .find(|extent| self.routing.route(*extent).is_some_and(|route| route.intent.is_some()));
-        moving.map(|extent| (Some(extent), "an intent stays in the directory".into()))
+        if let Some(extent) = moving {
+            return Some((Some(extent), "an intent stays in the directory".into()));
+        }
+        let unplaced = if self.scenario.is_scripted { None } else { self.routing.not_placed() };
+        unplaced
+            .map(|volume| (None, format!("volume {volume} is not placed over the servers that are to stay")))
     }
 }
 

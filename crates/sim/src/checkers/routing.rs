@@ -9,9 +9,11 @@
 
 use super::Violation;
 use crate::coverage::Row;
-use evenkeel_meta::{Batch, MemberState, Route, View};
+use evenkeel_meta::records::VolumeRecord;
+use evenkeel_meta::view::Kept;
+use evenkeel_meta::{Batch, MemberState, Revision, Route, View};
 use evenkeel_types::store_op::InventoryEntry;
-use evenkeel_types::{Epoch, ExtentId, ServerId, Version};
+use evenkeel_types::{Epoch, ExtentId, ServerId, Version, VolumeId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// See the module's head.
@@ -47,16 +49,31 @@ pub(crate) struct Seen {
     last_up: u64,
     /// Servers that went down.
     marked: u64,
+    /// Volumes that got another place.
+    swapped: u64,
+    /// Extents that were re-routed by that.
+    rerouted: u64,
+    /// Extents that got an entry which says where they are.
+    entered: u64,
+    /// Runs that did.
+    runs_entered: u64,
+    /// Places that were to come, and do not.
+    withdrawn: u64,
 }
 
 impl Seen {
     /// The rows of the coverage table.
-    pub(crate) const fn rows(self) -> [(Row, u64); 4] {
+    pub(crate) const fn rows(self) -> [(Row, u64); 9] {
         [
             (Row::EpochByMember, self.by_member),
             (Row::SameOwner, self.same_owner),
             (Row::LastUp, self.last_up),
             (Row::MarkedDown, self.marked),
+            (Row::PlacementSwapped, self.swapped),
+            (Row::Rerouted, self.rerouted),
+            (Row::Entered, self.entered),
+            (Row::RunEntered, self.runs_entered),
+            (Row::PlaceWithdrawn, self.withdrawn),
         ]
     }
 }
@@ -98,6 +115,26 @@ impl Routing {
         of_state.map(|(server, _)| server).collect()
     }
 
+    /// A volume that is not placed over the servers that are to stay, or is about to be, if there is one.
+    pub(crate) fn not_placed(&self) -> Option<VolumeId> {
+        let is_unplaced = |volume: &VolumeId| {
+            self.truth.next_place(*volume).is_some() || self.truth.wanted_place(*volume).is_some()
+        };
+        self.truth.volumes().map(|(volume, _)| volume).find(is_unplaced)
+    }
+
+    /// The revisions of the volumes' records, with whether another place is to come.
+    fn places(&self) -> BTreeMap<VolumeId, (Revision, bool)> {
+        let of = |(volume, kept): (VolumeId, &Kept<VolumeRecord>)| {
+            (volume, (kept.revision, self.truth.next_place(volume).is_some()))
+        };
+        self.truth.volumes().map(of).collect()
+    }
+
+    fn run_entries(&self) -> u64 {
+        self.truth.volumes().map(|(volume, _)| self.truth.run_entries(volume).count() as u64).sum()
+    }
+
     /// What the group may expect of a server.
     pub(crate) fn state_of(&self, server: ServerId) -> Option<MemberState> {
         self.truth.member(server).map(|kept| kept.record.state)
@@ -122,6 +159,7 @@ impl Routing {
     pub(crate) fn revision(&mut self, batch: &Batch) -> Result<(Vec<Moved>, Seen), Violation> {
         let up_before = self.up();
         let down_before = self.down();
+        let (places_before, runs_before) = (self.places(), self.run_entries());
         let before: BTreeMap<ExtentId, Option<Route>> =
             self.extents().into_iter().map(|extent| (extent, self.route(extent))).collect();
         let applied = self.truth.apply(batch);
@@ -132,11 +170,29 @@ impl Routing {
         let mut moved = Vec::new();
         let mut seen =
             Seen { marked: self.down().difference(&down_before).count() as u64, ..Seen::default() };
+        seen.runs_entered = self.run_entries() - runs_before;
+        let places = self.places();
+        let is_swapped = |volume: VolumeId| {
+            places.get(&volume).map(|place| place.0) != places_before.get(&volume).map(|place| place.0)
+        };
+        for (volume, (_, was_to_come)) in &places_before {
+            let is_over = *was_to_come && places.get(volume).is_some_and(|(_, is_to_come)| !is_to_come);
+            seen.swapped += u64::from(is_over && is_swapped(*volume));
+            seen.withdrawn += u64::from(is_over && !is_swapped(*volume));
+        }
         let up = self.up();
         for (extent, before) in before {
             let (Some(before), Some(after)) = (before, self.route(extent)) else { continue };
             let has_grown = after.epoch > before.epoch;
-            let is_same = after.entry_revision == before.entry_revision;
+            let is_same = after.entry_revision == before.entry_revision
+                && after.run_revision == before.run_revision
+                && !(after.is_placed() && is_swapped(extent.volume));
+            let is_entered = before.is_placed() && after.entry_revision.is_some();
+            seen.entered += u64::from(is_entered && after.intent.is_none());
+            if after.is_placed() && after.replicas != before.replicas {
+                seen.rerouted += 1;
+                continue;
+            }
             seen.by_member += u64::from(has_grown && is_same);
             seen.same_owner +=
                 u64::from(has_grown && after.owner().is_some() && after.owner() == before.owner());
@@ -298,8 +354,8 @@ impl Routing {
                 let what = format!("its copies at {named:?} have different versions");
                 return Err(Violation::new("routing", extent, what));
             }
-            // What was never written and never moved needs no copy anywhere.
-            let is_enough = route.entry_revision.is_none() && hashes.contains(&0);
+            // What was never written and never got an entry needs no copy anywhere.
+            let is_enough = route.is_placed() && hashes.contains(&0);
             let is_held = is_enough || named.iter().all(|server| found.contains_key(server));
             if !is_held || !found.keys().all(|server| named.contains(server)) {
                 let held = found.keys().collect::<Vec<_>>();

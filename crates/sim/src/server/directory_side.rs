@@ -11,7 +11,7 @@ use evenkeel_types::ServerId;
 use std::time::Duration;
 
 impl World<'_> {
-    pub(super) fn transact(&mut self, id: ServerId, ticket: TxnTicket, txn: Txn) {
+    pub(crate) fn transact(&mut self, id: ServerId, ticket: TxnTicket, txn: Txn) {
         let life = self.servers[&id].life();
         let fate = match self.servers[&id].is_dark(self.now()) {
             true => self.directory.fate_in_the_dark(),

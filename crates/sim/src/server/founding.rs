@@ -70,29 +70,31 @@ pub(crate) fn found(
     assert!(directory.carry_out(&txn).expect("no trouble yet").succeeded);
     let mut rng = rng.split("volumes", 0);
     let volumes = scenario.volumes.iter().enumerate();
-    let volumes =
-        volumes.map(|(n, plan)| create_volume(directory, first, incarnation, &servers, n, *plan, &mut rng));
+    let is_older = scenario.is_filled;
+    let volumes = volumes.map(|(n, plan)| {
+        create_volume(directory, (first, incarnation), &servers, (n, is_older), *plan, &mut rng)
+    });
     let volumes = volumes.collect();
     (servers, volumes)
 }
 
 fn create_volume(
     directory: &mut SimDirectory,
-    by: ServerId,
-    incarnation: Incarnation,
+    (by, incarnation): (ServerId, Incarnation),
     servers: &BTreeMap<ServerId, SimServer>,
-    n: usize,
+    (n, is_older): (usize, bool),
     plan: VolumePlan,
     rng: &mut Rng,
 ) -> SimVolume {
     let placed = |(domain, server): (u32, &ServerId)| PlacedServer { server: *server, weight: 1, domain };
+    let count = servers.len() - usize::from(n == 0 && is_older);
     let new = change::NewVolume {
         name: format!("v{n}"),
         size_bytes: plan.bytes,
         logical_block_bytes: 512,
         replicas: plan.replicas,
         seed: rng.draw(),
-        place: Place::new((0..).zip(servers.keys()).map(placed).collect())
+        place: Place::new((0..).zip(servers.keys().take(count)).map(placed).collect())
             .expect("servers with distinct ids"),
         access: AccessRecord { any: true, ..AccessRecord::default() },
         created_unix_ms: UNIX_MS_AT_START,
