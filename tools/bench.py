@@ -27,6 +27,8 @@ RUN_BYTES = 256 * MIB
 
 # The same where both have two copies: what a write costs that goes to another server.
 PROTECTED_COPIES = tuple(f"copies-{mode}" for mode in ("encrypted", "plain"))
+# Two copies against one, in RAM and on disk.
+COPIES = ("copies", "disk-copies")
 # How servers that show certificates can talk to each other: values of `--peer-data`.
 PROTECTED = ("encrypted", "plain")
 
@@ -64,9 +66,11 @@ def rows():
         yield Row(f"{mode} read 4KiB QD1", mode, "read", 4096, 1, "random", None, None)
         yield Row(f"{mode} read 4KiB QD32", mode, "read", 4096, 32, "random", None, None)
         yield Row(f"{mode} read 64KiB QD8", mode, "read", 64 << 10, 8, "random", None, None)
-    # At QD1 the ratio of the rates is that of the mean latencies.
-    yield Row("copies write 4KiB QD1", "copies", "write", 4096, 1, "random", None, 1.6, inverse=True)
-    yield Row("copies write 4KiB QD32", "copies", "write", 4096, 32, "random", None, None)
+    # At QD1 the ratio of the rates is that of the mean latencies. In RAM a write costs next to nothing at one server, so
+    # that the way to the other one is nearly all there is.
+    for section, goal in zip(COPIES, (None, 1.6)):
+        yield Row(f"{section} write 4KiB QD1", section, "write", 4096, 1, "random", None, goal, inverse=True)
+        yield Row(f"{section} write 4KiB QD32", section, "write", 4096, 32, "random", None, None)
     for section in PROTECTED_COPIES:
         yield Row(f"{section} write 4KiB QD1", section, "write", 4096, 1, "random", None, None)
         yield Row(f"{section} write 4KiB QD32", section, "write", 4096, 32, "random", None, None)
@@ -82,26 +86,28 @@ COLUMNS = {
     "forward": ("read at the owner's portal", "read through another server's portal"),
     "encrypted": ("read through another server, no certificates", "the same in TLS records (peer.data = encrypted)"),
     "plain": ("read through another server, no certificates", "the same in plain records with tags (peer.data = plain)"),
-    "copies": ("a volume with one copy", "a volume with two copies, at two servers"),
+    "copies": ("a volume with one copy, in RAM", "a volume with two copies, at two servers"),
+    "disk-copies": ("a volume with one copy, on disk", "a volume with two copies, at two servers, on the same disk"),
     "copies-encrypted": ("two copies, no certificates", "the same in TLS records (peer.data = encrypted)"),
     "copies-plain": ("two copies, no certificates", "the same in plain records with tags (peer.data = plain)"),
 }
 
 
 class Side:
-    """A column of a section: a server, and where its volume is for an operation."""
+    """A column of a section: a server, where its volume is for an operation, and the CPUs of the client."""
 
-    def __init__(self, server, url):
-        self.server, self.url = server, url
+    def __init__(self, server, url, client_cpus):
+        self.server, self.url, self.client_cpus = server, url, client_cpus
 
 
-def bench(options, url, words, more=()):
+def bench(options, side, op, words, more=()):
+    url = side.url(op)
     command = [options.client, "bench", "--target", url, *words, *more, "-o", "json"]
-    return json.loads(run(wrapped(options.client_cpus, options.nice, command), f"evenkeel bench {url}"))
+    return json.loads(run(wrapped(side.client_cpus, options.nice, command), f"evenkeel bench {url}"))
 
 
-def fill(options, url):
-    bench(options, url, ["--op", "write", "--size", "1MiB", "--depth", "4"], ["--one-pass"])
+def fill(options, side):
+    bench(options, side, "read", ["--op", "write", "--size", "1MiB", "--depth", "4"], ["--one-pass"])
 
 
 def measure(options, side, row):
@@ -109,7 +115,7 @@ def measure(options, side, row):
     process = side.server.process
     user, system, switches = process.usage()
     took = ["--seconds", str(options.seconds)]
-    found = bench(options, side.url(row.op), row.words(), took)
+    found = bench(options, side, row.op, row.words(), took)
     user_after, system_after, switches_after = process.usage()
     ops = max(found["ops_in_all"], 1)
     found["server_user_us"] = (user_after - user) * 1e6 / ops
@@ -124,19 +130,18 @@ def measure(options, side, row):
 def sections(options, folders, stack):
     """Starts the servers of each section that is wanted, and fills their volumes."""
     wanted = {row.section for row in options.rows}
-    pinned = dict(cpus=options.server_cpus, nice=options.nice)
     found = {}
 
-    def evenkeel(folder, binary=options.binary, volume=options.volume, **more):
-        server = Evenkeel(binary, folder, volume, **pinned, **more)
+    def evenkeel(folder, binary=options.binary, volume=options.volume, cpus=options.server_cpus, **more):
+        server = Evenkeel(binary, folder, volume, cpus=cpus, nice=options.nice, **more)
         stack.append(server)
         return server
 
-    def side_of(server, number=1):
-        return Side(server, lambda op: server.url(number))
+    def side_of(server, number=1, client_cpus=options.client_cpus):
+        return Side(server, lambda op: server.url(number), client_cpus)
 
     def tgt(folder, targets):
-        server = Tgt(folder, targets=targets, **pinned)
+        server = Tgt(folder, targets=targets, cpus=options.server_cpus, nice=options.nice)
         stack.append(server)
         return server
 
@@ -150,7 +155,7 @@ def sections(options, folders, stack):
         ours = side_of(evenkeel(os.path.join(folders["ram"], "evenkeel")))
         path = backing(folders["ram"])
         peer = tgt(os.path.join(folders["ram"], "tgt"), [("ram", path, ())])
-        found["ram"] = [ours, Side(peer, lambda op: peer.url("ram"))]
+        found["ram"] = [ours, Side(peer, lambda op: peer.url("ram"), options.client_cpus)]
         if options.before:
             before = evenkeel(os.path.join(folders["ram"], "before"), binary=options.before)
             found["ram"].append(side_of(before))
@@ -160,7 +165,7 @@ def sections(options, folders, stack):
             os.path.join(folders["disk"], "tgt"), [("file", path, ()), ("sync", path, ("--bsoflags", "sync"))]
         )
         names = {"read": "file", "write": "sync"}
-        peer_side = Side(disk_peer, lambda op: disk_peer.url(names[op]))
+        peer_side = Side(disk_peer, lambda op: disk_peer.url(names[op]), options.client_cpus)
         # tgt's page cache holds its whole file; a column shows what is without a cache that holds the whole volume.
         caches = {"disk": f"{options.volume + options.volume // 8}B", "uncached": "0"}
         for section in sorted(wanted & set(caches)):
@@ -184,52 +189,57 @@ def sections(options, folders, stack):
             folder = os.path.join(folders["ram"], mode)
             more = dict(secured=True, flags=["--peer-data", mode])
             found[mode] = [bare, forward_sides(options, evenkeel, side_of, folder, **more)[1]]
-    if wanted & {"copies", *PROTECTED_COPIES}:
-        def with_copies(name, replicas, **more):
-            folder = os.path.join(folders["ram"], name)
+    if wanted & {*COPIES, *PROTECTED_COPIES}:
+        def with_copies(name, replicas, where="ram", **more):
+            folder = os.path.join(folders[where], name)
             return forward_sides(options, evenkeel, side_of, folder, replicas=replicas, **more)[0]
 
-        two = with_copies("two-copies", 2)
+        if wanted & {"copies", *PROTECTED_COPIES}:
+            two = with_copies("two-copies", 2)
         if "copies" in wanted:
             found["copies"] = [with_copies("one-copy", 1), two]
         for section in sorted(wanted & set(PROTECTED_COPIES)):
             mode = section.removeprefix("copies-")
             found[section] = [two, with_copies(section, 2, secured=True, flags=["--peer-data", mode])]
+        if "disk-copies" in wanted:
+            more = dict(where="disk", flags=options.disk_flags)
+            found["disk-copies"] = [with_copies("one-copy", 1, **more), with_copies("two-copies", 2, **more)]
     filled = set()
     for section, sides in found.items():
         for side in sides:
             if id(side.server) not in filled:
                 filled.add(id(side.server))
-                fill(options, side.url("read"))
+                fill(options, side)
     if "disk" in found:
         # Both caches hold what was written: the page cache by the writes, ours once it was read.
         for side in found["disk"][:2]:
             once = ["--op", "read", "--size", "4KiB", "--depth", "32"]
-            bench(options, side.url("read"), once, ["--one-pass"])
+            bench(options, side, "read", once, ["--one-pass"])
     return found
 
 
 def forward_sides(options, evenkeel, side_of, folder, binary=None, **more):
-    """A process with two servers, each a pinned thread, and a volume that one of them owns."""
-    group = evenkeel(folder, binary=binary or options.binary, volume=RUN_BYTES, servers=2, **more)
-    if options.server_cpus:
-        group.pin_threads({"s1": options.server_cpus, "s2": options.owner_cpus})
+    """A process with two servers, each a thread, and a volume that one of them owns.
+
+    With the client they are three that are at work at the same time, as on three machines. Pinned to one CPU the work of
+    both servers would add up, and where there are fewer CPUs than three none can have one of its own: so they share all.
+    """
+    cpus = options.pair_cpus
+    group = evenkeel(folder, binary=binary or options.binary, volume=RUN_BYTES, servers=2, cpus=cpus, **more)
     owners = set(group.owners())
     if len(owners) != 1:
         raise Failed(f"the volume for forwarded reads is owned by {', '.join(sorted(owners))}, not by one server")
     (owner,) = owners
     other = {"s1": "s2", "s2": "s1"}[owner]
-    if options.server_cpus and owner == "s1":
-        group.pin_threads({"s1": options.owner_cpus, "s2": options.server_cpus})
     number = {"s1": 1, "s2": 2}
-    return [side_of(group, number[owner]), side_of(group, number[other])]
+    return [side_of(group, number[name], options.pair_cpus) for name in (owner, other)]
 
 
 def cross_check(options, side, row):
     """The same read by a client of others: requests per second as `iscsi-perf` counts them."""
     command = ["iscsi-perf", "-r", "-m", str(row.depth), "-b", str(row.size // 512)]
     command += ["-t", str(max(1, round(options.seconds))), side.url(row.op)]
-    said = run(wrapped(options.client_cpus, options.nice, command), "iscsi-perf")
+    said = run(wrapped(side.client_cpus, options.nice, command), "iscsi-perf")
     averages = re.findall(r"iops average (\d+)", said)
     if not averages:
         raise Failed("iscsi-perf printed no average")
@@ -343,8 +353,8 @@ def machine(options):
         kernel=platform.release(),
         load_average=os.getloadavg()[0],
         server_cpus=cpus(options.server_cpus),
-        owner_cpus=cpus(options.owner_cpus),
         client_cpus=cpus(options.client_cpus),
+        pair_cpus=cpus(options.pair_cpus),
         nice=options.nice,
         volume_bytes=options.volume,
         rounds=options.rounds,
@@ -372,8 +382,8 @@ def parse():
     add("--disk-dir", default="target/bench", help="a folder on a disk (default: %(default)s)")
     add("--disk-flags", default="", help="more flags of `evenkeel serve` for the store on disk")
     add("--server-cpus", help="CPUs of the servers (default: the first)")
-    add("--owner-cpus", help="CPUs of the owner when reads are forwarded (default: those of the servers)")
     add("--client-cpus", help="CPUs of the client (default: the second)")
+    add("--pair-cpus", help="CPUs of servers and client where two servers are at work for one request (default: all)")
     add("--nice", type=int, default=0, help="priority of servers and clients alike (default: %(default)s)")
     add("--no-cross-check", dest="cross_check", action="store_false", help="without libiscsi's client")
     add("--no-profile", dest="profile", action="store_false", help="without profiles of rows that miss their goals")
@@ -384,7 +394,7 @@ def parse():
     options.rows = [row for row in rows() if not words or any(word in row.name for word in words)]
     if options.before:
         # An earlier program may know nothing of certificates, nor of copies.
-        options.rows = [row for row in options.rows if row.section not in (*PROTECTED, "copies", *PROTECTED_COPIES)]
+        options.rows = [row for row in options.rows if row.section not in (*PROTECTED, *COPIES, *PROTECTED_COPIES)]
     if not options.rows:
         parser.error(f"--rows {','.join(words)}: no row has such a name; there are: {', '.join(r.name for r in rows())}")
     if options.rounds < 1 or options.seconds <= 0 or options.volume_mib < 256:
@@ -394,8 +404,8 @@ def parse():
     usable = sorted(os.sched_getaffinity(0))
     pins = len(usable) > 1
     options.server_cpus = cpu_list(options.server_cpus) if options.server_cpus else usable[:1] if pins else []
-    options.owner_cpus = cpu_list(options.owner_cpus) if options.owner_cpus else options.server_cpus
     options.client_cpus = cpu_list(options.client_cpus) if options.client_cpus else usable[1:2] if pins else []
+    options.pair_cpus = cpu_list(options.pair_cpus) if options.pair_cpus else usable if pins else []
     return options
 
 
@@ -424,7 +434,7 @@ def main():
                 if not judged[row.name]["reaches_goal"]:
                     side = found[row.section][1 if row.section == "forward" else 0]
                     load = [options.client, "bench", "--target", side.url(row.op), *row.words(), "--seconds", "8", "-o", "json"]
-                    profiles[row.name] = profile(side.server.process, wrapped(options.client_cpus, options.nice, load))
+                    profiles[row.name] = profile(side.server.process, wrapped(side.client_cpus, options.nice, load))
     finally:
         for server in reversed(stack):
             server.end()

@@ -165,18 +165,6 @@ class Evenkeel:
         """How its disk is driven."""
         return self.ask("server", "list")["servers"][0]["disk"]
 
-    def pin_threads(self, cpus_by_name):
-        """Pins threads of the process by their names; those of the servers bear the servers' names."""
-        pinned = set()
-        for task in os.listdir(f"/proc/{self.process.pid}/task"):
-            with open(f"/proc/{self.process.pid}/task/{task}/comm", encoding="utf-8") as f:
-                name = f.read().strip()
-            if name in cpus_by_name:
-                os.sched_setaffinity(int(task), cpus_by_name[name])
-                pinned.add(name)
-        if pinned != set(cpus_by_name):
-            raise Failed(f"threads {sorted(set(cpus_by_name) - pinned)} are not to be found")
-
     def end(self):
         self.process.end(gently=True)
 
