@@ -6,7 +6,7 @@ use crate::security::authority::Issued;
 use evenkeel_meta::change::{self, Actor, ChangeError};
 use evenkeel_meta::records::{FORMAT_VERSION, Fingerprint, FormatRecord, MemberState, ServerRecord};
 use evenkeel_meta::{Directory, KeyRange, Keyspace, Txn, View};
-use evenkeel_types::{Incarnation, ServerId};
+use evenkeel_types::ServerId;
 
 /// Attempts at a change that others make at the same time.
 const ATTEMPTS_MAX: usize = 32;
@@ -149,15 +149,10 @@ pub(crate) fn record_certificate(
 }
 
 /// Records the start of a server whose store has just raised its incarnation.
-pub(crate) fn start(
-    directory: &dyn Directory,
-    keys: &Keyspace,
-    server: ServerId,
-    incarnation: Incarnation,
-) -> Result<Actor, ServeError> {
+pub(crate) fn start(directory: &dyn Directory, keys: &Keyspace, actor: Actor) -> Result<(), ServeError> {
     settle(directory, keys, |view| {
-        let txn = change::start_server(view, server, incarnation).map_err(|e| error(e.to_string()))?;
-        Ok((Actor { server, incarnation }, Some(txn)))
+        let txn = change::start_server(view, actor.server, actor.incarnation);
+        Ok(((), Some(txn.map_err(|e| error(e.to_string()))?)))
     })
 }
 

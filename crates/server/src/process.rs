@@ -16,7 +16,7 @@ use crate::own::{self, OwnServers};
 use crate::panics;
 use crate::security::api_token::TokenFile;
 use crate::security::identity::Identity;
-use crate::server::{self, Launch, Launched};
+use crate::server::{self, Begun, Launch};
 use evenkeel_meta::{Directory, EmbeddedDirectory, Keyspace};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -150,13 +150,12 @@ pub fn start(config: ServeConfig) -> Result<Running, ServeError> {
         };
         launched.push((server.name.clone(), asks, stopped, server::launch(launch)?));
     }
-    // All stores are open: none of the servers does anything before it is sure that they all start.
+    // All stores are open: none of the servers does anything before it is sure that they all can.
     let mut servers = Vec::new();
     let mut threads = Vec::new();
-    for (name, asks, stopped, Launched { thread, actor, incarnation, begin }) in launched {
-        // A thread that is gone is noticed when its end is waited for.
-        let _ = begin.send(());
-        servers.push(ServerHandle { name, id: actor.server, incarnation, asks, stopped });
+    for (name, asks, stopped, server) in launched {
+        let Begun { thread, id, incarnation } = server.begin()?;
+        servers.push(ServerHandle { name, id, incarnation, asks, stopped });
         threads.push(thread);
     }
     let group = Arc::new(Group { config, keys, names, directory, servers });

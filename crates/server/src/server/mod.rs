@@ -44,7 +44,7 @@ use evenkeel_meta::change::{Actor, end_lost_moves, next_placing};
 use evenkeel_meta::{Directory, Keyspace};
 use evenkeel_peer::{Local, Message, MoveOrder as OrderMessage};
 use evenkeel_store::Store;
-use evenkeel_types::Incarnation;
+use evenkeel_types::{Incarnation, ServerId};
 use std::collections::VecDeque;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -92,23 +92,45 @@ pub(crate) struct Launch {
     pub(crate) stopped: Arc<OnceLock<String>>,
 }
 
-/// A server whose store is open and whose start is recorded. It ends without having served if `begin` is dropped.
+/// A server whose store is open. It ends without having served if this is dropped.
 pub(crate) struct Launched {
-    pub(crate) thread: JoinHandle<Result<(), ServeError>>,
-    pub(crate) actor: Actor,
-    /// Its present life, also when it has started anew by itself.
-    pub(crate) incarnation: Arc<AtomicU64>,
-    /// Lets it serve.
-    pub(crate) begin: std::sync::mpsc::Sender<()>,
+    name: String,
+    thread: JoinHandle<Result<(), ServeError>>,
+    incarnation: Arc<AtomicU64>,
+    begin: std::sync::mpsc::Sender<()>,
+    entered: std::sync::mpsc::Receiver<Result<ServerId, ServeError>>,
 }
 
-/// Starts a server on a thread of its own; returns once its store is open and its start recorded.
+/// A server whose start is recorded.
+pub(crate) struct Begun {
+    pub(crate) thread: JoinHandle<Result<(), ServeError>>,
+    pub(crate) id: ServerId,
+    /// Its present life, also when it has started anew by itself.
+    pub(crate) incarnation: Arc<AtomicU64>,
+}
+
+impl Launched {
+    /// Has its start recorded, and lets it serve.
+    ///
+    /// # Errors
+    /// One line: the directory does not take the start.
+    pub(crate) fn begin(self) -> Result<Begun, ServeError> {
+        let Self { name, thread, incarnation, begin, entered } = self;
+        // A thread that is gone answers nothing.
+        let _ = begin.send(());
+        let id = entered.recv().map_err(|_| error(format!("server '{name}' ended while it started")))??;
+        Ok(Begun { thread, id, incarnation })
+    }
+}
+
+/// Starts a server on a thread of its own; returns once its store is open.
 ///
 /// # Errors
 /// One line: what is wrong with its store or its place in the group.
 pub(crate) fn launch(launch: Launch) -> Result<Launched, ServeError> {
-    let (ready, started) = std::sync::mpsc::channel();
+    let (ready, opened) = std::sync::mpsc::channel();
     let (begin, begun) = std::sync::mpsc::channel();
+    let (enter, entered) = std::sync::mpsc::channel();
     let name = launch.server.name.clone();
     let incarnation = Arc::new(AtomicU64::new(0));
     let life = Arc::clone(&incarnation);
@@ -122,8 +144,15 @@ pub(crate) fn launch(launch: Launch) -> Result<Launched, ServeError> {
                     return Ok(());
                 }
             };
-            let _ = ready.send(Ok(opened.actor));
+            let _ = ready.send(Ok(()));
             if begun.recv().is_err() {
+                return Ok(());
+            }
+            let outcome = opened.enter(&launch);
+            let has_entered = outcome.is_ok();
+            life.store(opened.actor.incarnation.0, Ordering::Release);
+            let _ = enter.send(outcome.map(|()| opened.actor.server));
+            if !has_entered {
                 return Ok(());
             }
             let (name, directory, keys) =
@@ -138,9 +167,8 @@ pub(crate) fn launch(launch: Launch) -> Result<Launched, ServeError> {
             ran
         })
         .map_err(|e| error(format!("server '{name}': no thread: {e}")))?;
-    let actor = started.recv().map_err(|_| error(format!("server '{name}' ended while it started")))??;
-    incarnation.store(actor.incarnation.0, Ordering::Release);
-    Ok(Launched { thread, actor, incarnation, begin })
+    opened.recv().map_err(|_| error(format!("server '{name}' ended while it started")))??;
+    Ok(Launched { name, thread, incarnation, begin, entered })
 }
 
 /// Takes a server that could not go on out of the group, if the directory answers in time; else others will mark it down.
@@ -202,7 +230,8 @@ fn open_again(launch: &Launch) -> Result<Opened, ServeError> {
     loop {
         let view = membership::read(&*launch.directory, &launch.keys);
         let reached = view.and_then(|view| reach::owners(&view, &launch.server.name));
-        match reached.and_then(|()| opening::open(launch)) {
+        let opened = reached.and_then(|()| opening::open(launch));
+        match opened.and_then(|opened| opened.enter(launch).map(|()| opened)) {
             Err(why) if began.elapsed() < REOPENED_WITHIN => {
                 if !std::mem::replace(&mut told, true) {
                     tracing::warn!(server = %launch.server.name, "cannot start anew yet, tries again: {why}");

@@ -1,4 +1,7 @@
 //! Opening a server's store and entering its start in the directory.
+//!
+//! From its start on, a server that comes back is waited for by all that have to bring it up to date: hosts' writes stand
+//! still until it has been connected with. So the start is entered last, behind everything that takes time.
 
 use super::Launch;
 use crate::config::{CapacityConfig, STORE_BYTES_MIN};
@@ -24,6 +27,7 @@ const JOURNAL_BYTES: (u64, u64) = (64 << 20, 1 << 30);
 pub(super) struct Opened {
     pub(super) store: Store,
     pub(super) file: Arc<DiskFile>,
+    /// Who it is, and in which life it will be.
     pub(super) actor: Actor,
     pub(super) capacity: CapacityConfig,
     pub(super) direct: bool,
@@ -34,6 +38,11 @@ pub(super) struct Opened {
 }
 
 impl Opened {
+    /// Enters the start in the directory: from now on the server is there for others.
+    pub(super) fn enter(&self, launch: &Launch) -> Result<(), ServeError> {
+        membership::start(&*launch.directory, &launch.keys, self.actor)
+    }
+
     /// Says how the opening went. Not before all servers of the process are open: a start that is refused says why in
     /// one line, and nothing else.
     pub(super) fn log(&self, server: &str) {
@@ -53,7 +62,7 @@ impl Opened {
     }
 }
 
-/// Opens the store, formatting it at the server's first start, and records the start.
+/// Opens the store, formatting it at the server's first start, and measures what it can do.
 pub(super) fn open(launch: &Launch) -> Result<Opened, ServeError> {
     let server = &launch.server;
     let path = launch.config.store_path(server);
@@ -107,8 +116,7 @@ pub(super) fn open(launch: &Launch) -> Result<Opened, ServeError> {
     })?;
     let took = began.elapsed();
     refuse_older_directory(launch, &path, &store)?;
-    let incarnation = report.incarnation;
-    let actor = membership::start(&*launch.directory, &launch.keys, id, incarnation)?;
+    let actor = Actor { server: id, incarnation: report.incarnation };
     let capacity = match server.capacity {
         Some(capacity) => capacity,
         None => probe::capacity(&file, &path, launch.config.servers.len()),

@@ -87,6 +87,8 @@ struct Lone {
     asks: mpsc::Sender<Ask>,
     stopped: Arc<OnceLock<String>>,
     thread: JoinHandle<Result<(), ServeError>>,
+    /// The start that the directory knew when the store was open.
+    recorded_when_open: u64,
     _folder: TempDir,
 }
 
@@ -121,9 +123,11 @@ impl Lone {
             asked,
             stopped: Arc::clone(&stopped),
         });
-        let Launched { thread, begin, .. } = launched.unwrap();
-        begin.send(()).unwrap();
-        let lone = Self { directory, keys, asks, stopped, thread, _folder: folder };
+        let launched = launched.unwrap();
+        let view = membership::read(&directory, &keys).unwrap();
+        let recorded_when_open = view.member(ServerId(1)).map_or(0, |kept| kept.record.incarnation.0);
+        let Begun { thread, .. } = launched.begin().unwrap();
+        let lone = Self { directory, keys, asks, stopped, thread, recorded_when_open, _folder: folder };
         lone.until("it serves", |lone| {
             let view = membership::read(&lone.directory, &lone.keys).unwrap();
             let is_elected = view.leader(Role::Planner).is_some();
@@ -170,6 +174,12 @@ impl Lone {
         assert!(self.asks.is_closed() && !line.contains('\n'), "{line}");
         line
     }
+}
+
+/// From its start on all wait for a server that comes back, so nothing that takes time may be left then.
+#[test]
+fn a_start_is_recorded_only_behind_the_opening_of_the_store() {
+    assert_eq!(Lone::start().recorded_when_open, 0);
 }
 
 #[test]
@@ -223,7 +233,9 @@ fn while_the_directory_does_not_answer_nobody_takes_a_server_that_is_gone_for_go
             store_id: 7,
         };
         let id = membership::register(&directory, &keys, &record).unwrap();
-        actors.push(membership::start(&directory, &keys, id, Incarnation(1)).unwrap());
+        let actor = Actor { server: id, incarnation: Incarnation(1) };
+        membership::start(&directory, &keys, actor).unwrap();
+        actors.push(actor);
     }
     let gone = |name: &str, mark| membership::gone_for_good(&directory, &keys, name, mark);
     assert_eq!(gone("s2", 7).unwrap(), None);

@@ -30,7 +30,8 @@ impl Group {
                 store_id: 7,
             };
             let id = membership::register(&directory, &keys, &record).unwrap();
-            let _ = membership::start(&directory, &keys, id, Incarnation(1)).unwrap();
+            let actor = Actor { server: id, incarnation: Incarnation(1) };
+            membership::start(&directory, &keys, actor).unwrap();
         }
         let view = membership::read(&directory, &keys).unwrap();
         let new = NewVolume {
