@@ -54,6 +54,8 @@ pub(crate) struct Core {
     /// Why the server cannot go on, once it cannot.
     failure: RefCell<Option<String>>,
     failed: Notify,
+    /// News of the directory came.
+    heard_news: Notify,
     /// The directory says that this server is down: it is to start anew.
     found_down: Cell<bool>,
     spinner: Spinner,
@@ -200,6 +202,7 @@ impl Core {
             rearm: Notify::new(),
             failure: RefCell::new(None),
             failed: Notify::new(),
+            heard_news: Notify::new(),
             found_down: Cell::new(false),
             spinner: Spinner::default(),
         }
@@ -415,7 +418,13 @@ impl Core {
             News::Ended(what) => return Err(format!("its {what} ended")),
         };
         self.event(Event::Directory(event));
+        self.heard_news.notify_waiters();
         Ok(certificates)
+    }
+
+    /// Waits for the next news of the directory.
+    pub(crate) async fn heard_news(&self) {
+        self.heard_news.notified().await;
     }
 
     /// Asks the directory for something that nothing depends on; if it does not happen it is asked again by whoever

@@ -51,10 +51,6 @@ const JOIN_WITHIN: Duration = Duration::from_secs(15);
 const HELLOS_AWAITED_MAX: usize = 32;
 /// Pause between attempts to connect.
 const DIAL_EVERY: Duration = Duration::from_millis(200);
-/// How often new servers are looked for.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How often it is looked, while there is no connection, whether the other server has started.
-const NEWS_EVERY: Duration = Duration::from_millis(10);
 /// Bytes that may wait to be sent to one peer. What gateways have under way is bounded for each owner, and so are the
 /// copies of moves, so that a peer that reads lets far less pile up; this is against one that asks for more than it may.
 const OUTBOX_BYTES_MAX: usize = 512 << 20;
@@ -138,17 +134,17 @@ pub(crate) async fn dial_all(core: Rc<Core>) {
             }
         }
         // At its start a server does not know the others yet, and they wait for it as soon as it is on record.
-        let knows = core.with_view(|_| ()).is_some();
-        sleep(if knows { LOOK_EVERY } else { NEWS_EVERY }).await;
+        core.heard_news().await;
     }
 }
 
 /// Waits until a server is worth dialling again: after a while, or as soon as it has started anew.
 async fn pause(core: &Core, server: ServerId) {
     let (began, life) = (now(), core.known_incarnation(server));
-    while now().since(began) < DIAL_EVERY && core.known_incarnation(server) == life {
-        sleep(NEWS_EVERY).await;
-    }
+    while core.known_incarnation(server) == life
+        && let Some(left) = DIAL_EVERY.checked_sub(now().since(began))
+        && timeout(left, core.heard_news()).await.is_ok()
+    {}
 }
 
 async fn dial(core: Rc<Core>, server: ServerId) {
