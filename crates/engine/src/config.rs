@@ -82,6 +82,18 @@ pub const MOVES_IN_MAX: usize = 8;
 pub const MOVES_QUEUED_MAX: usize = 1024;
 /// Regions of one move that are on their way at once; what is sent again after a crash is at most as much.
 pub const REGION_COPIES_IN_FLIGHT_MAX: usize = 8;
+/// Regions on their way to one server at once, from all extents together, at first.
+pub const COPY_WINDOW_START: usize = 8;
+/// However busy the server is: what lacks a copy does not wait for ever.
+pub const COPY_WINDOW_MIN: usize = 4;
+/// However fast it is.
+pub const COPY_WINDOW_MAX: usize = MOVES_OUT_MAX * REGION_COPIES_IN_FLIGHT_MAX;
+/// Answers within this time are in time, however fast the server is without copies.
+pub const FELT_FROM: Duration = Duration::from_millis(2);
+/// Answers to copies that take longer are late, however slow it is without them: writes are held for them.
+pub const FELT_MAX: Duration = Duration::from_millis(25);
+/// How long it is remembered, at least, how fast a server answered.
+pub const USUAL_FOR: Duration = Duration::from_secs(10);
 /// How long writes to a region may be held while it is copied.
 pub const REGION_HOLD_MAX: Duration = Duration::from_millis(50);
 /// How often a region is read ahead in vain, because it was written to in the meantime, before writes to it are held for

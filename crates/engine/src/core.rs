@@ -1,6 +1,7 @@
 //! What all parts of an engine share: who it is, what it knows of others, and where work comes out.
 
 use crate::config::EngineConfig;
+use crate::copies::Pace;
 use crate::counters::Counters;
 use crate::event::{EngineEvent, Output, TxnTicket};
 use crate::operation::{Operation, Origin};
@@ -190,6 +191,8 @@ pub(crate) struct Core {
     pub(crate) retired: bool,
     /// This server's own transaction to `up` has no answer yet.
     pub(crate) rejoining: bool,
+    /// How many regions may be on their way to each server.
+    pub(crate) paces: BTreeMap<ServerId, Pace>,
     /// Copies that this server receives by moves.
     pub(crate) copies_in: usize,
     /// Whether the store has stopped.
@@ -231,6 +234,7 @@ impl Core {
             next_check_at: config.started,
             retired: false,
             rejoining: false,
+            paces: BTreeMap::new(),
             copies_in: 0,
             store_stopped: false,
             gives_up: false,

@@ -225,7 +225,11 @@ impl Engine {
                 if let Some(extent) = self.extents.get_mut(&id) {
                     extent.tick(&mut self.core);
                 }
-            } else if !self.begin_ordered_moves() && !self.continue_resyncs() && !self.continue_scrubbing() {
+            } else if !self.begin_ordered_moves()
+                && !self.continue_copies()
+                && !self.continue_resyncs()
+                && !self.continue_scrubbing()
+            {
                 self.enter_extents();
                 return;
             }

@@ -86,10 +86,18 @@ impl Extent {
             let Some(region) = link.next_of(to_do) else {
                 return;
             };
+            let place = match link.role {
+                Role::Syncing | Role::Target => match core.place_for_copy(server, self.id) {
+                    Some(place) => Some(place),
+                    None => return,
+                },
+                Role::InSync | Role::Replaced => None,
+            };
             // The throttle counts a block for each region, so that regions without data take time too; the region's
             // bytes are added when they are known.
             link.next_copy_at = throttled(link.next_copy_at, now, BLOCK_BYTES as usize, link.rate);
-            let copy = CopyInFlight { stage: CopyStage::ReadingAhead, read: 0, overtaken: 0, until: None };
+            let stage = CopyStage::ReadingAhead;
+            let copy = CopyInFlight { stage, read: 0, overtaken: 0, until: None, _place: place };
             if let Some(attached) = link.attached_mut() {
                 attached.copies.insert(region, copy);
             }
@@ -226,7 +234,7 @@ impl Extent {
         let Some(copy) = attached.copies.get_mut(&region) else {
             return;
         };
-        copy.stage = CopyStage::Sent { version: image.version, has_data: image.present != 0 };
+        copy.stage = CopyStage::Sent { version: image.version, has_data: image.present != 0, at: now };
         attached.unanswered = attached.unanswered.with(region);
         let message = RegionCopy {
             extent: id,
@@ -267,6 +275,9 @@ impl Extent {
         }
         let sent = attached.copies.get(&region).map(|copy| copy.stage);
         attached.unanswered = attached.unanswered.without(region);
+        if let Some(CopyStage::Sent { at, .. }) = sent {
+            core.note_copy_answered(from, at);
+        }
         match answer.outcome {
             CopyOutcome::Applied => {
                 attached.theirs[region.index()] = answer.version;
@@ -370,6 +381,9 @@ impl Extent {
         }
         let is_target = link.role == Role::Target;
         for region in slow {
+            if let Some(CopyStage::Sent { at, .. }) = self.copy_mut(server, region).map(|copy| copy.stage) {
+                core.note_copy_answered(server, at);
+            }
             self.release_region(core, server, region);
         }
         if tries_max >= REGION_TRIES_MAX && is_target {

@@ -1,5 +1,6 @@
 //! What the owner knows of one copy.
 
+use super::pace::Place;
 use crate::config::{LEASE, REGION_COPIES_IN_FLIGHT_MAX};
 use crate::core::Core;
 use crate::counters::{Counters, MoveCounters};
@@ -93,6 +94,8 @@ pub(crate) struct CopyInFlight {
     pub(crate) overtaken: u8,
     /// When writes may be held no longer; none while they are not.
     pub(crate) until: Option<Time>,
+    /// Its place among what is on its way to the server; a copy in sync needs none.
+    pub(crate) _place: Option<Place>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -103,8 +106,8 @@ pub(crate) enum CopyStage {
     Quieting,
     /// It is held, and the store reads it.
     Reading,
-    /// It is held, and on its way in this version, with data or empty.
-    Sent { version: Version, has_data: bool },
+    /// It is held, and on its way in this version since then, with data or empty.
+    Sent { version: Version, has_data: bool, at: Time },
 }
 
 impl Attached {

@@ -133,6 +133,7 @@ impl Extent {
         let Some(write) = attached.writes.remove(&answer.tag) else {
             return;
         };
+        core.note_write_answered(from, write.sent_at);
         // The answer counts for the version that it names, and for no other.
         let names_it = answer.version == write.version;
         let mut behind = Regions::NONE;

@@ -13,6 +13,8 @@
 //!   lease, until the directory says that it is down.
 //! * **Target.** The copy that a move makes is dropped rather than waited for, as long as the directory has not been asked
 //!   to decide; from then on it is *required*, which is the same as in sync.
+//! * **Pace.** What is copied to make lost copies anew, to move them or to bring them up to date, gives way to what hosts
+//!   write: see [`Pace`].
 //! * **Identities** travel with the content, in writes and in copies of regions. So a copy claims to have applied exactly
 //!   the writes that its content has.
 
@@ -20,7 +22,9 @@ mod attach;
 mod copy;
 mod link;
 mod mirror;
+mod pace;
 mod space;
 
 pub(crate) use link::{CopyLink, LinkState, Role};
+pub(crate) use pace::Pace;
 pub(crate) use space::SpaceThere;
