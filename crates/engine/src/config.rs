@@ -41,15 +41,26 @@ pub const REBUILDS_MAX: usize = 2;
 pub const REBUILDS_NOTED_MAX: usize = 256;
 /// How long an owner rests after it found nothing to be made anew.
 pub const REBUILD_REST: Duration = Duration::from_secs(5);
+/// Bytes per second of all such moves of an owner together: at first, where hosts feel them all the same, and where they
+/// feel nothing.
+pub const REBUILD_RATE_START: u64 = 32 << 20;
+/// See [`REBUILD_RATE_START`].
+pub const REBUILD_RATE_MIN: u64 = 4 << 20;
+/// See [`REBUILD_RATE_START`].
+pub const REBUILD_RATE_MAX: u64 = 1 << 30;
+/// How long it is watched what hosts' requests take, before that rate is changed.
+pub const FOREGROUND_WINDOW: Duration = Duration::from_secs(1);
+/// Fewer requests in that time say nothing.
+pub const FOREGROUND_SAMPLES_MIN: u32 = 50;
+/// A store that is fuller than this share takes no such copy.
+pub const REBUILD_FULL_AT: f64 = 0.925;
+/// How long a server may be away by default before its copies are made anew elsewhere.
+pub const REBUILD_AFTER: Duration = Duration::from_secs(600);
 /// Extents that are noted at once because they need a route entry before their volume gets another place.
 pub const PLACING_NOTED_MAX: usize = 1024;
 /// From how many extents on that have no entry of their own one is made for all of a run, if they are all written to: what was
 /// never written to has no record, and no move would take it off a server that is emptied later.
 pub const RUN_ENTERED_FROM: usize = 8;
-/// A store that is fuller than this share takes no such copy.
-pub const REBUILD_FULL_AT: f64 = 0.925;
-/// How long a server may be away by default before its copies are made anew elsewhere.
-pub const REBUILD_AFTER: Duration = Duration::from_secs(600);
 /// How old the proof that an initiator's connection lives may be when its write is sequenced.
 pub const PROOF_AGE_MAX: Duration = Duration::from_millis(2000);
 /// How long a host's request is retried inside before it is answered with an error.

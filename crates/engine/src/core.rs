@@ -5,6 +5,7 @@ use crate::copies::Pace;
 use crate::counters::Counters;
 use crate::event::{EngineEvent, Output, TxnTicket};
 use crate::operation::{Operation, Origin};
+use crate::owner::Foreground;
 use crate::slots::{Key, Slots};
 use crate::timers::{Timer, Timers};
 use evenkeel_meta::change::Actor;
@@ -193,6 +194,8 @@ pub(crate) struct Core {
     pub(crate) rejoining: bool,
     /// How many regions may be on their way to each server.
     pub(crate) paces: BTreeMap<ServerId, Pace>,
+    /// What hosts' requests take here.
+    pub(crate) foreground: Foreground,
     /// Copies that this server receives by moves.
     pub(crate) copies_in: usize,
     /// Whether the store has stopped.
@@ -235,6 +238,7 @@ impl Core {
             retired: false,
             rejoining: false,
             paces: BTreeMap::new(),
+            foreground: Foreground::new(config.started),
             copies_in: 0,
             store_stopped: false,
             gives_up: false,

@@ -237,6 +237,9 @@ impl Extent {
         } else if operation.crossed_cut_over {
             core.counters.moves.completed_after_cut_over += 1;
         }
+        if matches!(outcome, ReplyOutcome::Done { .. }) {
+            core.foreground.note(core.now.since(operation.since));
+        }
         if operation.origin != Origin::Gone {
             core.finished.push_back((operation.origin, outcome));
         }
@@ -267,6 +270,7 @@ pub(crate) fn arrived(
     epoch: Epoch,
     op: evenkeel_peer::PieceOp,
     identity: Option<WriteId>,
+    since: Time,
     proof_at: Time,
 ) -> Operation {
     let blocks = op.range().touched_blocks();
@@ -276,6 +280,7 @@ pub(crate) fn arrived(
         op,
         identity,
         epoch,
+        since,
         proof_at,
         blocks,
         stage: Stage::Waiting,

@@ -27,6 +27,8 @@ pub(crate) struct Operation {
     pub(crate) identity: Option<WriteId>,
     /// The epoch by which it was sent here.
     pub(crate) epoch: Epoch,
+    /// When it came here.
+    pub(crate) since: Time,
     /// When its initiator's connection was last known to live.
     pub(crate) proof_at: Time,
     /// The blocks that it touches, which are also the range that it locks.

@@ -119,6 +119,7 @@ impl Engine {
         self.watch_silence();
         self.renew_resyncs(|_| false);
         self.consider_rejoining();
+        self.throttle_rebuild();
         self.continue_rebuild();
         self.continue_placing();
     }

@@ -146,7 +146,8 @@ impl Engine {
         let proof_at = queued_after - Duration::from_millis(u64::from(request.proof_age_ms));
         let arrival = owner_load(extent, &request.op, true);
         let origin = Origin::Remote { server: from, session: peer.session, number };
-        let operation = arrived(origin, extent, request.epoch, request.op, request.identity, proof_at);
+        let operation =
+            arrived(origin, extent, request.epoch, request.op, request.identity, self.core.now, proof_at);
         let key = self.core.operations.insert(operation);
         self.core.remote.insert((from, number), key);
         self.core.counters.remote_operations += 1;

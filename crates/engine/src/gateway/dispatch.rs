@@ -126,7 +126,8 @@ impl Engine {
         let proof_at = request.proof_at;
         let piece = &mut request.pieces[usize::from(number)];
         let origin = Origin::Local { id, piece: number };
-        let operation = arrived(origin, piece.extent, epoch, piece.op.clone(), piece.identity, proof_at);
+        let operation =
+            arrived(origin, piece.extent, epoch, piece.op.clone(), piece.identity, self.core.now, proof_at);
         let (extent, is_write) = (piece.extent, piece.op.is_write());
         let arrival = first.then(|| owner_load(extent, &piece.op, false));
         let key = self.core.operations.insert(operation);

@@ -100,6 +100,17 @@ impl Engine {
         }
     }
 
+    /// Gives the moves under way the rate at which hosts hardly feel them.
+    pub(crate) fn throttle_rebuild(&mut self) {
+        let now = self.core.now;
+        if self.core.foreground.judge(now, !self.rebuild.under_way.is_empty()) {
+            let each = self.core.foreground.rate() / REBUILDS_MAX as u64;
+            for id in self.rebuild.under_way.clone() {
+                self.set_move_rate(id, Some(each));
+            }
+        }
+    }
+
     /// A page of this server's records came.
     pub(crate) fn handle_rebuild_page(&mut self, page: &[InventoryEntry]) {
         self.rebuild.asked = false;
@@ -149,8 +160,8 @@ impl Engine {
             || self.core.view.as_ref().is_some_and(|view| view.is_forgotten(replaces));
         let state = if is_gone { "is gone" } else { "is emptied" };
         let reason = serde_json::json!({ "rebuild": format!("{replaces} {state}") });
-        let order =
-            MoveOrder { extent: id, to, replaces: Some(replaces), rate: None, reason, first: Vec::new() };
+        let rate = Some(self.core.foreground.rate() / REBUILDS_MAX as u64);
+        let order = MoveOrder { extent: id, to, replaces: Some(replaces), rate, reason, first: Vec::new() };
         self.rebuild.under_way.insert(id);
         self.handle_order(order);
     }

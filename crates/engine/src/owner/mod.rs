@@ -18,6 +18,7 @@
 
 mod compare_and_write;
 mod entry;
+mod foreground;
 mod identities;
 pub(crate) mod locks;
 mod mend;
@@ -28,6 +29,7 @@ mod repair;
 mod takeover;
 mod write;
 
+pub(crate) use foreground::Foreground;
 pub(crate) use identities::Floors;
 pub(crate) use mend::{Damage, Mending};
 pub(crate) use reign::{Phase, Reign};

@@ -11,6 +11,7 @@ mod moves;
 mod once;
 mod placing;
 mod random;
+mod rebuild;
 mod replicas;
 mod requests;
 mod resync;

@@ -1,0 +1,52 @@
+//! Copies are made anew beside hosts' requests, and those hardly feel it.
+
+use super::world::World;
+use crate::config::{FOREGROUND_SAMPLES_MIN, FOREGROUND_WINDOW, REBUILD_RATE_START, REBUILDS_MAX};
+use evenkeel_types::geometry::{BLOCK_BYTES, EXTENT_BYTES, REGION_BYTES};
+use std::time::Duration;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// Hosts' requests at the first server have just taken that long.
+fn note(world: &mut World, took: Duration) {
+    let engine = world.servers.get_mut(&1).unwrap().engine.as_mut().unwrap();
+    (0..=FOREGROUND_SAMPLES_MIN).for_each(|_| engine.core.foreground.note(took));
+}
+
+/// The rates of moves under way at the first server.
+fn rates(world: &World) -> Vec<u64> {
+    let extents = world.engine(1).extents.values();
+    extents.filter_map(|extent| extent.reign.as_ref()?.mover.as_ref()?.rate).collect()
+}
+
+/// The rates of moves that empty a server, where hosts' requests take 1 ms before and so long meanwhile.
+fn rates_beside(meanwhile: Duration) -> Vec<u64> {
+    let mut world = World::with_replicas(3, 2);
+    for at in (0..2 * u64::from(EXTENT_BYTES)).step_by(REGION_BYTES as usize) {
+        world.write_now(1, at, BLOCK_BYTES, 1);
+    }
+    for _ in 0..20 {
+        note(&mut world, MS);
+        world.pass(FOREGROUND_WINDOW);
+    }
+    world.drain(1);
+    while rates(&world).is_empty() {
+        world.pass_ms(1);
+    }
+    // The moves stand still for a while, but not so long that the others are given up.
+    world.hold_links.extend([(1, 2), (1, 3)]);
+    note(&mut world, meanwhile);
+    world.pass(FOREGROUND_WINDOW + FOREGROUND_WINDOW / 2);
+    let rates = rates(&world);
+    world.hold_links.clear();
+    world.pass_ms(5_000);
+    assert!((0..2).all(|index| world.owner(index) != 1), "it is emptied all the same");
+    rates
+}
+
+#[test]
+fn a_server_is_emptied_slower_where_hosts_feel_it() {
+    let each = REBUILD_RATE_START / REBUILDS_MAX as u64;
+    assert_eq!(rates_beside(MS), [each * 3 / 2; 2]);
+    assert_eq!(rates_beside(3 * MS), [each * 2 / 3; 2]);
+}
