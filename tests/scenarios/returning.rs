@@ -152,11 +152,14 @@ fn the_copies_of_a_server_that_is_gone_for_good_are_made_anew_under_load() {
             let to = Instant::now();
             // The first seconds are those until the server is given up.
             let begun = (from + Duration::from_secs(5)).min(to - Duration::from_millis(500));
+            let then = calm(foreground);
             let rebuild = foreground.stretch(begun, to);
             println!(
-                "round {round}: all copies again after {:.1?}; before: {before}; meanwhile: {rebuild}, {:.2} of before",
+                "round {round}: all copies again after {:.1?}; before: {before}; meanwhile: {rebuild}, {:.2} of before; \
+                 after: {then}, {:.2}",
                 to - from,
-                rebuild.against(&before)
+                rebuild.against(&before),
+                then.against(&before)
             );
             group.processes[gone].spawn();
             group.all_are_up();
@@ -183,11 +186,14 @@ fn a_server_is_emptied_under_load_and_hosts_are_answered_as_before() {
             let _ = group.processes[third].evenkeel(&["server", "drain", &name]).ok();
             wait_until_placed(group, third, &name);
             let to = Instant::now();
+            let then = calm(foreground);
             let drain = foreground.stretch(from, to);
             println!(
-                "round {round}: empty after {:.1?}; before: {before}; meanwhile: {drain}, {:.2} of before",
+                "round {round}: empty after {:.1?}; before: {before}; meanwhile: {drain}, {:.2} of before; after: {then}, \
+                 {:.2}",
                 to - from,
-                drain.against(&before)
+                drain.against(&before),
+                then.against(&before)
             );
             let _ = group.processes[third].evenkeel(&["server", "drain", &name, "--undo"]).ok();
             drain.against(&before)

@@ -53,6 +53,12 @@ impl Foreground {
         self.count += 1;
     }
 
+    /// Requests in the present window.
+    #[cfg(test)]
+    pub(crate) const fn seen(&self) -> u32 {
+        self.count
+    }
+
     /// Bytes per second for all moves together that make copies anew.
     pub(crate) const fn rate(&self) -> u64 {
         self.rate

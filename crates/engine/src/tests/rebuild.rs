@@ -50,3 +50,13 @@ fn a_server_is_emptied_slower_where_hosts_feel_it() {
     assert_eq!(rates_beside(MS), [each * 3 / 2; 2]);
     assert_eq!(rates_beside(3 * MS), [each * 2 / 3; 2]);
 }
+
+#[test]
+fn what_requests_take_is_noted_at_the_owner_however_they_came() {
+    let mut world = World::with_replicas(2, 2);
+    world.write_now(1, 0, BLOCK_BYTES, 1);
+    world.write_now(2, 0, BLOCK_BYTES, 2);
+    assert_eq!(world.byte_at(2, 0, BLOCK_BYTES), 2);
+    let seen = |n| world.engine(n).core.foreground.seen();
+    assert_eq!((seen(1), seen(2)), (3, 0));
+}
