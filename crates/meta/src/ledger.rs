@@ -75,6 +75,21 @@ impl Ledger {
         ledger
     }
 
+    /// What a backup brings back: everything as it was at this revision, without the history before it; leases begin anew.
+    #[must_use]
+    pub fn restored(&self, now: Time) -> Self {
+        let mut ledger = Self {
+            revision: self.revision,
+            entries: self.entries.clone(),
+            last_lease: self.last_lease,
+            compacted: self.revision,
+            now,
+            ..Self::new(self.history_max)
+        };
+        ledger.restore_leases(self.leases());
+        ledger
+    }
+
     /// The latest revision. An empty directory has revision 1, as in etcd.
     #[must_use]
     pub const fn revision(&self) -> Revision {

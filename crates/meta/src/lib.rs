@@ -12,6 +12,7 @@
 //! * [`records`]: the keys, and the values under them.
 //! * [`change`]: the transactions that several crates need, each with what it compares.
 //! * [`place`]: the computed route of everything that was never moved.
+//! * [`presence`]: a server's hint of life and the planner's role. [`restore`]: going on with a directory from a backup.
 //! * [`route`]: epochs and routes. [`view`]: one server's picture of the directory, from which routes are read.
 //!
 //! Three rules hold this together. An extent's epoch is the highest revision among the keys that its route is computed
@@ -27,7 +28,9 @@ pub mod embedded;
 pub mod ledger;
 pub mod memory;
 pub mod place;
+pub mod presence;
 pub mod records;
+pub mod restore;
 pub mod route;
 pub mod txn;
 pub mod view;

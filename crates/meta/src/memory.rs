@@ -36,6 +36,14 @@ impl MemoryDirectory {
         Self { shared: Arc::new(Shared { ledger, changed: Condvar::new() }) }
     }
 
+    /// Another directory that is as this one is now, as one that is restored from a backup of this moment would be: leases
+    /// begin anew, and what watches saw of this one's history is not kept. Neither knows of the other.
+    #[must_use]
+    pub fn restored(&self, now: Time) -> Self {
+        let ledger = Mutex::new(self.shared.lock().restored(now));
+        Self { shared: Arc::new(Shared { ledger, changed: Condvar::new() }) }
+    }
+
     /// Tells the time: leases that expired by now end.
     pub fn advance(&self, now: Time) {
         self.change(|ledger| ledger.advance(now, LEASES_MAX));
@@ -114,6 +122,7 @@ impl Watch for MemoryWatch {
 mod tests {
     use super::*;
     use crate::conformance::{self, Specimen};
+    use crate::directory::Key;
     use crate::txn::Operation;
 
     struct InMemory {
@@ -142,6 +151,37 @@ mod tests {
                 self.directory.transact(&txn).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn a_restored_directory_is_as_it_was_at_the_backup_and_knows_nothing_of_the_other() {
+        let directory = MemoryDirectory::with_history(100);
+        let lease = directory.grant_lease(Duration::from_secs(5)).unwrap();
+        let put = |directory: &MemoryDirectory, key: &str, lease| {
+            let key = Key::from(key);
+            let txn = Txn::default().then(Operation::Put { key, value: "".into(), lease });
+            directory.transact(&txn).unwrap().revision
+        };
+        put(&directory, "/a", None);
+        let saved = put(&directory, "/b", Some(lease));
+        directory.advance(Time::ZERO + Duration::from_secs(4));
+        let backup = directory.restored(Time::ZERO);
+        put(&directory, "/c", None);
+        let now = Time::ZERO + Duration::from_secs(60);
+        let restored = backup.restored(now);
+        let all = |directory: &MemoryDirectory| {
+            let found = directory.range(&KeyRange::prefix("/"), None).unwrap();
+            (found.revision, found.entries.iter().map(|entry| entry.key.to_string()).collect::<Vec<_>>())
+        };
+        assert_eq!(all(&restored), (saved, vec!["/a".to_owned(), "/b".to_owned()]));
+        let mut watch = restored.watch("/", saved).unwrap();
+        assert!(matches!(watch.next(Duration::ZERO), Err(WatchError::Compacted { .. })));
+        // The lease of the backup's time lasts once more, and nobody renews it.
+        restored.advance(now + Duration::from_secs(4));
+        assert_eq!(all(&restored).1.len(), 2);
+        restored.advance(now + Duration::from_secs(6));
+        assert_eq!(all(&restored), (saved.next(), vec!["/a".to_owned()]));
+        assert_eq!(all(&directory).1.len(), 3, "the other one goes on as it was");
     }
 
     #[test]

@@ -69,7 +69,6 @@ impl Ledger {
     }
 
     /// All leases and how long they last.
-    #[cfg(feature = "embedded")]
     pub(crate) fn leases(&self) -> std::collections::BTreeMap<LeaseId, Duration> {
         self.leases.iter().map(|(id, lease)| (*id, lease.ttl)).collect()
     }
@@ -81,7 +80,6 @@ impl Ledger {
     }
 
     /// Leases of before a restart begin anew: their owners could not renew them meanwhile.
-    #[cfg(feature = "embedded")]
     pub(super) fn restore_leases(&mut self, leases: std::collections::BTreeMap<LeaseId, Duration>) {
         for (id, ttl) in leases {
             let keys = self.entries.values().filter(|entry| entry.lease == Some(id));

@@ -4,12 +4,12 @@
 //! are said by whoever adopts them. What the volume was placed by is lost too: that decides only where extents go that were
 //! never written.
 
-use super::plan::Missing;
 use crate::clock;
 use crate::entropy::random_u64;
 use crate::error::{ServeError, error};
-use evenkeel_api::{AdoptedVolume, ExtentList};
+use evenkeel_api::AdoptedVolume;
 use evenkeel_meta::records::{AccessRecord, VolumeRecord, encode_json};
+use evenkeel_meta::restore::{Missing, StoreList};
 use evenkeel_meta::{Compare, Operation, Spread, Txn, View};
 use evenkeel_types::VolumeId;
 use evenkeel_types::geometry::EXTENT_BYTES;
@@ -36,7 +36,7 @@ pub struct Adopt {
 pub(super) fn adopt(
     view: &View,
     missing: &BTreeMap<VolumeId, Missing>,
-    lists: &[ExtentList],
+    lists: &[StoreList],
     wanted: &Adopt,
     allow: &AccessRecord,
 ) -> Result<(AdoptedVolume, Txn), ServeError> {
@@ -59,8 +59,8 @@ pub(super) fn adopt(
         return Err(wrong("there is a volume of this name".to_owned()));
     }
     let records = lists.iter().flat_map(|list| &list.extents);
-    let copies = records.filter(|record| record.volume == *number && record.has_data);
-    let replicas = copies.map(|record| record.replicas.len()).max().unwrap_or(1).max(1) as u8;
+    let copies = records.filter(|held| held.extent.volume == volume && held.has_data);
+    let replicas = copies.map(|held| held.replicas.len()).max().unwrap_or(1).max(1) as u8;
     let place = |spread| view.place_for_new_volume(spread).map_err(|e| wrong(e.to_string()));
     let apart = place(Spread::Domains)?;
     let place = if apart.domains() >= usize::from(replicas) { apart } else { place(Spread::Servers)? };

@@ -5,7 +5,8 @@
 //! epoch is above those that the stores accepted.
 
 mod adopt;
-mod plan;
+#[cfg(test)]
+mod tests;
 
 use crate::directory::{EtcdAddress, EtcdDirectory, EtcdTls};
 use crate::disk::{DiskFile, DiskFileOptions};
@@ -16,12 +17,11 @@ pub use adopt::Adopt;
 use evenkeel_api::{
     AdoptedVolume, ExtentList, ExtentLists, ExtentOnDisk, MissingVolume, RebuiltRoute, RebuiltRoutes,
 };
-use evenkeel_meta::change::raise_generation;
-use evenkeel_meta::records::{MemberRecord, MemberState, RouteEntry, encode_counter, encode_json};
-use evenkeel_meta::{Compare, Directory, KeyRange, Keyspace, Operation, Replicas, Txn, View};
+use evenkeel_meta::records::MemberRecord;
+use evenkeel_meta::restore::{self, Held, Plan, RestoreError, StoreList};
+use evenkeel_meta::{Directory, Keyspace, Txn, View};
 use evenkeel_types::geometry::REGION_BYTES;
-use evenkeel_types::{Epoch, ExtentId, Incarnation, ServerId};
-use plan::{Plan, plan};
+use evenkeel_types::{Epoch, ExtentId, ServerId, VolumeId};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -31,8 +31,6 @@ const DIRECTORY_WITHIN: Duration = Duration::from_secs(10);
 const HINTS_GONE_WITHIN: Duration = Duration::from_secs(20);
 /// How often it is looked.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Routes that one transaction writes.
-const ROUTES_PER_TXN: usize = 100;
 
 /// What the stores of a data folder hold; none of its servers may run. Writes nothing.
 ///
@@ -96,82 +94,53 @@ fn rebuild_in(
     rebuild: &Rebuild<'_>,
     patience: Duration,
 ) -> Result<RebuiltRoutes, ServeError> {
-    let mut view = at_rest(directory, keys, patience)?;
+    let view = at_rest(directory, keys, patience)?;
     check(&view, keys, rebuild)?;
     let allow = access(rebuild.allow).map_err(error)?;
-    let mut plan = plan(&view, rebuild.lists)?;
-    let members = members(&view, rebuild);
+    let lists = store_lists(rebuild.lists)?;
+    let members = restore::members(&view, &lists);
     let mut adopted = Vec::new();
-    if !rebuild.dry_run {
-        if view.next_places().next().is_some() {
-            carry_out(directory, &withdraw_places(&view))?;
-            view = membership::read(directory, keys)?;
-        }
-        if !members.is_empty() {
-            carry_out(directory, &write_members(&view, &members))?;
-            view = membership::read(directory, keys)?;
-        }
-        for wanted in rebuild.adopt {
-            let (volume, txn) = adopt::adopt(&view, &plan.missing, rebuild.lists, wanted, &allow)?;
-            carry_out(directory, &txn)?;
+    let (view, plan) = if rebuild.dry_run {
+        let plan = restore::plan(&view, &lists).map_err(|e| unfit(&e))?;
+        (view, plan)
+    } else {
+        let mut wanted = rebuild.adopt.iter();
+        let adopt = |view: &View, plan: &Plan| {
+            let Some(wanted) = wanted.next() else { return Ok(None) };
+            let (volume, txn) = adopt::adopt(view, &plan.missing, &lists, wanted, &allow)?;
             adopted.push(volume);
-            view = membership::read(directory, keys)?;
-        }
-        plan = plan::plan(&view, rebuild.lists)?;
-        for routes in plan.routes.chunks(ROUTES_PER_TXN) {
-            carry_out(directory, &write_routes(&view, routes))?;
-        }
-        carry_out(directory, &write_counters(&view, &plan))?;
-        loop {
-            // Also if nothing differs: epochs that a store accepted must not come again.
-            carry_out(directory, &raise_generation(&view).map_err(|e| error(e.to_string()))?)?;
-            view = membership::read(directory, keys)?;
-            if Epoch::new(view.generation(), 0) > plan.highest {
-                break;
-            }
-        }
-    }
+            Ok(Some(txn))
+        };
+        let carry_out = |txn: &Txn| {
+            carry_out(directory, txn)?;
+            membership::read(directory, keys)
+        };
+        restore::rebuild(view, &lists, adopt, carry_out, unfit)?
+    };
     Ok(report(&view, &plan, rebuild, adopted, &members))
 }
 
-/// The servers that the directory has in another state than the one in which they are to start: whether a server was up
-/// when all were stopped is not known, so all whose stores are there are. Of each extent the copy that was its owner's last
-/// comes first and makes the others equal to itself. A server whose store is lost is down: nobody waits for it.
-fn members(view: &View, rebuild: &Rebuild<'_>) -> Vec<(ServerId, MemberRecord)> {
-    let has_list = |server: ServerId| rebuild.lists.iter().any(|list| list.server == server.0);
-    let wrong = view.members().filter_map(|(server, kept)| {
-        let record = &kept.record;
-        let state = if has_list(server) { MemberState::Up } else { MemberState::Down };
-        if record.state == state || record.incarnation == Incarnation(0) {
-            return None;
-        }
-        let leaves = state == MemberState::Down && record.is_up();
-        Some((server, MemberRecord { state, leaves, ..record.clone() }))
-    });
-    wrong.collect()
+fn unfit(why: &RestoreError) -> ServeError {
+    error(why.to_string())
 }
 
-/// Compares: each record as it was read.
-fn write_members(view: &View, members: &[(ServerId, MemberRecord)]) -> Txn {
-    members.iter().fold(Txn::default(), |txn, (server, record)| {
-        let key = view.keys().member(*server);
-        let read = view.member(*server).map(|kept| kept.revision);
-        txn.when(Compare::as_read(key.clone(), read)).then(Operation::put(key, encode_json(record)))
-    })
-}
-
-/// Takes places back that volumes were to get at the time of the backup: what servers confirmed about them then says nothing
-/// about what was written since.
-///
-/// Compares: each publication as it was read.
-fn withdraw_places(view: &View) -> Txn {
-    let keys = view.keys();
-    view.next_places().fold(Txn::default(), |txn, volume| {
-        let read = view.next_place(volume).map(|kept| kept.revision);
-        txn.when(Compare::as_read(keys.next_place(volume), read))
-            .then(Operation::delete(&keys.next_place(volume)))
-            .then(Operation::Delete(KeyRange::prefix(&keys.all_placed(volume))))
-    })
+/// The lists without what is in them for people.
+fn store_lists(lists: &[ExtentList]) -> Result<Vec<StoreList>, ServeError> {
+    let held = |list: &ExtentList, record: &ExtentOnDisk| {
+        let extent = ExtentId { volume: VolumeId(record.volume), index: record.extent };
+        let accepted = u64::from_str_radix(&record.epoch, 16).map(Epoch).map_err(|_| {
+            let store = &list.store;
+            error(format!("list of store '{store}': extent {extent} has the epoch '{}'", record.epoch))
+        })?;
+        let replicas = record.replicas.iter().copied().map(ServerId).collect();
+        let ExtentOnDisk { has_data, bytes, .. } = *record;
+        Ok(Held { extent, accepted, replicas, has_data, bytes })
+    };
+    let of_store = |list: &ExtentList| {
+        let extents: Result<_, ServeError> = list.extents.iter().map(|record| held(list, record)).collect();
+        Ok(StoreList { server: ServerId(list.server), extents: extents? })
+    };
+    lists.iter().map(of_store).collect()
 }
 
 /// The directory when no server's hint of life is in it. A backup brings those of its time along, until their leases
@@ -180,11 +149,9 @@ fn at_rest(directory: &dyn Directory, keys: &Keyspace, patience: Duration) -> Re
     let began = Instant::now();
     loop {
         let view = membership::read(directory, keys)?;
-        let Some((_, kept)) = view.servers().find(|(id, _)| view.live(*id).is_some()) else {
-            return Ok(view);
-        };
+        let Some(server) = restore::running(&view) else { return Ok(view) };
         if began.elapsed() >= patience {
-            let name = &kept.record.name;
+            let name = name_of(&view, server);
             return Err(error(format!("server '{name}' runs: stop all servers of the group, and try again")));
         }
         std::thread::sleep(LOOK_EVERY);
@@ -240,23 +207,8 @@ fn carry_out(directory: &dyn Directory, txn: &Txn) -> Result<(), ServeError> {
     Err(error("somebody else changes the directory: stop all servers of the group, and begin again"))
 }
 
-/// Compares: each entry as it was read.
-fn write_routes(view: &View, routes: &[(ExtentId, Option<Replicas>, Replicas)]) -> Txn {
-    routes.iter().fold(Txn::default(), |txn, (extent, _, now)| {
-        let key = view.keys().route(*extent);
-        let read = view.entry(*extent).map(|kept| kept.revision);
-        txn.when(Compare::as_read(key.clone(), read))
-            .then(Operation::put(key, RouteEntry::settled(*now).encode()))
-    })
-}
-
-/// Compares: each counter as it was read.
-fn write_counters(view: &View, plan: &Plan) -> Txn {
-    plan.counters.iter().fold(Txn::default(), |txn, (name, next)| {
-        let key = view.keys().counter(*name);
-        txn.when(Compare::as_read(key.clone(), view.counter(*name).1))
-            .then(Operation::put(key, encode_counter(*next)))
-    })
+fn name_of(view: &View, server: ServerId) -> String {
+    view.server(server).map_or_else(|| server.to_string(), |kept| kept.record.name.clone())
 }
 
 fn report(
@@ -266,9 +218,7 @@ fn report(
     adopted: Vec<AdoptedVolume>,
     members: &[(ServerId, MemberRecord)],
 ) -> RebuiltRoutes {
-    let name = |server: &ServerId| {
-        view.server(*server).map_or_else(|| server.to_string(), |kept| kept.record.name.clone())
-    };
+    let name = |server: &ServerId| name_of(view, *server);
     let names = |replicas: &[ServerId]| replicas.iter().map(name).collect::<Vec<_>>();
     let volume = |extent: &ExtentId| {
         view.volume(extent.volume).map_or_else(|| extent.volume.to_string(), |kept| kept.record.name.clone())

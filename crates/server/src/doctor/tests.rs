@@ -1,9 +1,8 @@
 use super::*;
-use crate::doctor::{Rebuild, rebuild_in};
 use crate::membership;
 use evenkeel_meta::change::{self, Actor, NewVolume};
-use evenkeel_meta::records::{AccessRecord, RouteEntry, ServerCapacity, ServerRecord};
-use evenkeel_meta::{Directory, Keyspace, MemoryDirectory, Operation, Txn};
+use evenkeel_meta::records::{AccessRecord, CounterName, RouteEntry, ServerCapacity, ServerRecord};
+use evenkeel_meta::{MemoryDirectory, Operation, Replicas};
 use evenkeel_types::Incarnation;
 use std::time::Duration;
 
@@ -98,9 +97,9 @@ impl Group {
         lists: &[ExtentList],
         without: &[String],
         dry_run: bool,
-    ) -> Result<evenkeel_api::RebuiltRoutes, String> {
-        let address = crate::directory::EtcdAddress::parse("etcd://a").unwrap();
-        let tls = crate::directory::EtcdTls::default();
+    ) -> Result<RebuiltRoutes, String> {
+        let address = EtcdAddress::parse("etcd://a").unwrap();
+        let tls = EtcdTls::default();
         let (adopt, allow) = (&[][..], &[][..]);
         let rebuild =
             Rebuild { address: &address, tls: &tls, group: "lab", lists, without, adopt, allow, dry_run };
@@ -136,7 +135,7 @@ fn an_extent_is_where_the_copy_with_the_highest_epoch_says() {
         // Given up by everybody: nothing is known.
         (a, 6, 60, &[a], false),
     ]);
-    let plan = plan(&group.view(), &lists).unwrap();
+    let plan = restore::plan(&group.view(), &store_lists(&lists).unwrap()).unwrap();
     let found: Vec<(u32, Vec<u32>)> = plan
         .routes
         .iter()
@@ -265,6 +264,6 @@ fn a_copy_of_a_server_that_is_gone_for_good_says_nothing() {
     let forget = change::forget_server(&group.view(), by, ServerId(b), true).unwrap();
     assert!(group.directory.transact(&forget).unwrap().succeeded);
     let lists = group.lists(&[(home, 0, 5, &[home], true), (b, 0, 9, &[b], true)]);
-    let plan = plan(&group.view(), &lists).unwrap();
+    let plan = restore::plan(&group.view(), &store_lists(&lists).unwrap()).unwrap();
     assert_eq!((plan.routes.len(), plan.extents, plan.highest), (0, 1, Epoch(9)));
 }
