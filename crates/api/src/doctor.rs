@@ -37,6 +37,8 @@ pub struct ExtentOnDisk {
     pub has_data: bool,
     /// Bytes that it takes.
     pub bytes: u64,
+    /// A hash over the versions of all its regions, hexadecimal: equal for equal copies, 0 if nothing was ever written.
+    pub versions: String,
 }
 
 /// `evenkeel doctor rebuild-routes`.
@@ -60,6 +62,9 @@ pub struct RebuiltRoutes {
     /// Servers that the directory of the backup's time had as away, and whose copies count now.
     #[serde(default)]
     pub counted_again: Vec<String>,
+    /// Servers with copies that differ from their owners': they are brought up to date when they start.
+    #[serde(default)]
+    pub behind: Vec<String>,
 }
 
 /// A volume that was made after the backup, and is in the directory again.

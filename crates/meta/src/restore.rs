@@ -3,7 +3,8 @@
 //!
 //! Of each extent the copy counts that accepted the highest epoch: whoever served it last, or was to serve it next, is
 //! in that copy's list. Records without a copy say nothing about where one is; nor do copies of an older route, which
-//! their servers will free, and those of servers that are gone for good, whose stores may still be there. At last the generation is raised, so that every epoch is above those that the stores accepted.
+//! their servers will free, and those of servers that are gone for good, whose stores may still be there. Who is in that list and has given its copy up was replaced by the target of a move, which has
+//! not served yet: the target takes its place. At last the generation is raised, so that every epoch is above those that the stores accepted.
 
 use crate::change::{ChangeError, raise_generation};
 use crate::records::{CounterName, MemberRecord, MemberState, RouteEntry, encode_counter, encode_json};
@@ -39,6 +40,8 @@ pub struct Held {
     pub has_data: bool,
     /// Bytes that it takes.
     pub bytes: u64,
+    /// A hash over the versions of all regions: equal for equal copies, 0 if nothing was ever written.
+    pub versions: u64,
 }
 
 impl From<&InventoryEntry> for Held {
@@ -49,6 +52,7 @@ impl From<&InventoryEntry> for Held {
             replicas: entry.replicas.clone(),
             has_data: entry.has_data,
             bytes: u64::from(entry.units) * u64::from(REGION_BYTES),
+            versions: entry.versions_hash,
         }
     }
 }
@@ -69,6 +73,8 @@ pub struct Plan {
     pub highest: Epoch,
     /// The lowest numbers that the counters may give next: no number is given twice.
     pub counters: BTreeMap<CounterName, u64>,
+    /// Servers that come before others: the owner of an extent before each holder of a copy that differs from its own.
+    pub before: BTreeSet<(ServerId, ServerId)>,
 }
 
 /// What the stores have of a volume.
@@ -134,7 +140,7 @@ pub fn rebuild<E>(
     refuse: impl Fn(&RestoreError) -> E,
 ) -> Result<(View, Plan), E> {
     let known = plan(&view, lists).map_err(|e| refuse(&e))?;
-    let members = members(&view, lists);
+    let members = members(&view, lists, &known);
     if view.next_places().next().is_some() {
         view = carry_out(&withdraw_places(&view))?;
     }
@@ -161,31 +167,72 @@ pub fn rebuild<E>(
     }
 }
 
-/// The servers that the directory has in another state than the one in which they are to start: whether a server was up
-/// when all were stopped is not known, so all whose stores there are count as up. Of each extent the copy that was its
-/// owner's last comes first and makes the others equal to itself. A server whose store is lost is down: nobody waits for it.
+/// The servers that the directory has in another state than the one in which they are to start.
+///
+/// Whether a server was up when all were stopped is not known. One of whose copies none differs from its owner's counts as
+/// up. One that has a copy which differs is behind: it is down until it starts, and up again when the owners have brought it
+/// up to date, or else its copy could be served before. Where all replicas of an extent are behind somewhere, the owner of
+/// that extent left `up` later than the others. Servers that are behind each other were writing when they were stopped:
+/// nothing of that was acknowledged, and they are up. A server whose store is lost is down: nobody waits for it.
 #[must_use]
-pub fn members(view: &View, lists: &[StoreList]) -> Vec<(ServerId, MemberRecord)> {
-    let has_list = |server: ServerId| lists.iter().any(|list| list.server == server);
+pub fn members(view: &View, lists: &[StoreList], plan: &Plan) -> Vec<(ServerId, MemberRecord)> {
+    let after = reach(&plan.before);
+    let comes_before =
+        |one: ServerId, other: ServerId| after.get(&one).is_some_and(|after| after.contains(&other));
+    let is_behind = |server: ServerId| {
+        after.keys().any(|other| comes_before(*other, server) && !comes_before(server, *other))
+    };
     let wrong = view.members().filter_map(|(server, kept)| {
         let record = &kept.record;
-        let state = if has_list(server) { MemberState::Up } else { MemberState::Down };
-        if record.state == state || record.incarnation == Incarnation(0) || record.forgotten {
+        if record.incarnation == Incarnation(0) || record.forgotten {
             return None;
         }
-        let leaves = state == MemberState::Down && record.is_up();
-        Some((server, MemberRecord { state, leaves, ..record.clone() }))
+        let wanted = match lists.iter().any(|list| list.server == server) {
+            false => {
+                let leaves = record.is_up();
+                MemberRecord { state: MemberState::Down, leaves, ..record.clone() }
+            }
+            true if is_behind(server) => {
+                // All that leave from now on do so in later revisions.
+                let left = Some(after.get(&server).map_or(0, BTreeSet::len) as u64 + 1);
+                MemberRecord { state: MemberState::Down, left, ..record.clone() }
+            }
+            true => MemberRecord { state: MemberState::Up, ..record.clone() },
+        };
+        (wanted != *record).then_some((server, wanted))
     });
     wrong.collect()
 }
 
-/// The best copy of an extent so far.
-struct Best<'a> {
+/// For each server all that come after it, or after one that does.
+fn reach(before: &BTreeSet<(ServerId, ServerId)>) -> BTreeMap<ServerId, BTreeSet<ServerId>> {
+    let mut after: BTreeMap<ServerId, BTreeSet<ServerId>> = BTreeMap::new();
+    for (one, other) in before {
+        after.entry(*one).or_default().insert(*other);
+    }
+    loop {
+        let grown: BTreeMap<ServerId, BTreeSet<ServerId>> = after
+            .iter()
+            .map(|(server, direct)| {
+                let further = direct.iter().filter_map(|next| after.get(next)).flatten();
+                (*server, direct.iter().chain(further).copied().filter(|other| other != server).collect())
+            })
+            .collect();
+        if grown == after {
+            return after;
+        }
+        after = grown;
+    }
+}
+
+/// A copy of an extent.
+#[derive(Clone, Copy)]
+struct Found<'a> {
     holder: ServerId,
     held: &'a Held,
 }
 
-impl Best<'_> {
+impl Found<'_> {
     /// Of copies that are equally good the owner's own counts: it made the list, if it has one.
     fn rank(&self) -> (Epoch, bool) {
         (self.held.accepted, self.held.replicas.first() == Some(&self.holder))
@@ -198,7 +245,7 @@ impl Best<'_> {
 /// A list says what cannot be.
 pub fn plan(view: &View, lists: &[StoreList]) -> Result<Plan, RestoreError> {
     let mut plan = Plan::default();
-    let mut best: BTreeMap<ExtentId, Best<'_>> = BTreeMap::new();
+    let mut copies: BTreeMap<ExtentId, Vec<Found<'_>>> = BTreeMap::new();
     let (mut volume_max, mut server_max) = (0, 0);
     for list in lists {
         let holder = list.server;
@@ -217,15 +264,23 @@ pub fn plan(view: &View, lists: &[StoreList]) -> Result<Plan, RestoreError> {
                 missing.bytes += held.bytes;
                 missing.servers.insert(holder);
             }
-            let found = Best { holder, held };
-            if best.get(&extent).is_none_or(|known| found.rank() > known.rank()) {
-                best.insert(extent, found);
-            }
+            copies.entry(extent).or_default().push(Found { holder, held });
         }
     }
-    plan.extents = best.len() as u64;
-    for (extent, best) in best {
-        if let Some(route) = changed_route(view, extent, &best)? {
+    plan.extents = copies.len() as u64;
+    let is_listed = |server: ServerId| lists.iter().any(|list| list.server == server);
+    for (extent, copies) in copies {
+        // Of equal ones the first.
+        let best = copies.iter().reduce(|best, found| if found.rank() > best.rank() { found } else { best });
+        let Some(best) = best else { continue };
+        // What was never written, and follows its placement, is anywhere.
+        let is_blank = copies.iter().all(|copy| copy.held.versions == 0);
+        if is_blank && view.entry(extent).is_none() {
+            continue;
+        }
+        let now = replicas_now(best, &copies, is_listed);
+        plan.before.extend(differing(&now, &copies));
+        if let Some(route) = changed_route(view, extent, best, now)? {
             plan.routes.push(route);
         }
     }
@@ -240,23 +295,63 @@ pub fn plan(view: &View, lists: &[StoreList]) -> Result<Plan, RestoreError> {
 fn changed_route(
     view: &View,
     extent: ExtentId,
-    best: &Best<'_>,
+    best: &Found<'_>,
+    now: Vec<ServerId>,
 ) -> Result<Option<ChangedRoute>, RestoreError> {
     if view.volume(extent.volume).is_none() {
         return Ok(None);
     }
     let was = view.route(extent).map(|route| route.replicas);
-    let listed = &best.held.replicas;
     // A record that a write made has no list: its extent was never moved, and is where placement says, or was it.
-    if listed.is_empty() && was.is_some_and(|was| was.contains(&best.holder)) {
+    if best.held.replicas.is_empty() && was.is_some_and(|was| was.contains(&best.holder)) {
         return Ok(None);
     }
-    let now = if listed.is_empty() { vec![best.holder] } else { listed.clone() };
     if let Some(stranger) = now.iter().find(|server| view.member(**server).is_none()) {
         return StrangerSnafu { extent, server: *stranger }.fail();
     }
     let now = Replicas::new(&now).context(BadReplicasSnafu { extent, replicas: now })?;
     Ok((was != Some(now)).then_some((extent, was, now)))
+}
+
+/// The owner of an extent, with each replica whose copy differs from the owner's.
+fn differing(now: &[ServerId], copies: &[Found<'_>]) -> Vec<(ServerId, ServerId)> {
+    let versions =
+        |server: ServerId| copies.iter().find(|copy| copy.holder == server).map(|copy| copy.held.versions);
+    let Some((owner, others)) = now.split_first() else { return Vec::new() };
+    let best = versions(*owner);
+    // The store of an owner without a copy is lost.
+    let differ = others.iter().filter(|other| best.is_some() && versions(**other) != best);
+    differ.map(|other| (*owner, *other)).collect()
+}
+
+/// The list of the best copy, as it became, or its holder alone if it has none. A server gives its copy up only when the directory names it neither replica
+/// nor target: so a move has replaced it, and the target has had every write since before that was decided, though it has
+/// not served, and its record names the replicas of before. The target accepted the epoch in which it was decided; no other
+/// move was under way in it.
+fn replicas_now(
+    best: &Found<'_>,
+    copies: &[Found<'_>],
+    is_listed: impl Fn(ServerId) -> bool,
+) -> Vec<ServerId> {
+    let listed = &best.held.replicas;
+    if listed.is_empty() {
+        return vec![best.holder];
+    }
+    let has_copy = |server: ServerId| copies.iter().any(|copy| copy.holder == server);
+    let targets = copies
+        .iter()
+        .filter(|copy| copy.held.accepted == best.held.accepted && !listed.contains(&copy.holder));
+    let mut targets = targets.map(|copy| copy.holder);
+    let mut now = listed.clone();
+    for server in &mut now {
+        // Of a store that is lost nothing is known.
+        if !has_copy(*server) && is_listed(*server) {
+            *server = targets.next().unwrap_or(*server);
+        }
+    }
+    // Whoever has no copy gets one from an owner that has: it does not come first.
+    now.sort_by_key(|server| is_listed(*server) && !has_copy(*server));
+    now
 }
 
 /// Compares: each record as it was read.
@@ -300,3 +395,6 @@ fn write_counters(view: &View, plan: &Plan) -> Txn {
             .then(Operation::put(key, encode_counter(*next)))
     })
 }
+
+#[cfg(test)]
+mod tests;

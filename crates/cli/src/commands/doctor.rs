@@ -155,6 +155,9 @@ impl Human for RebuiltRoutes {
         for name in &self.counted_again {
             parts.push(format!("{name} was away at the backup: its copies count again"));
         }
+        for name in &self.behind {
+            parts.push(format!("{name} is behind: it is brought up to date when it starts"));
+        }
         for adopted in &self.adopted_volumes {
             let size = show_size(adopted.size_bytes);
             parts.push(format!(

@@ -51,6 +51,7 @@ pub fn extents(data: &Path) -> Result<ExtentLists, ServeError> {
             replicas: entry.replicas.iter().map(|server| server.0).collect(),
             has_data: entry.has_data,
             bytes: u64::from(entry.units) * u64::from(REGION_BYTES),
+            versions: format!("{:016x}", entry.versions_hash),
         });
         let store = store.display().to_string();
         lists.stores.push(ExtentList { group, server: server.0, store, extents: extents.collect() });
@@ -98,11 +99,11 @@ fn rebuild_in(
     check(&view, keys, rebuild)?;
     let allow = access(rebuild.allow).map_err(error)?;
     let lists = store_lists(rebuild.lists)?;
-    let members = restore::members(&view, &lists);
+    let known = restore::plan(&view, &lists).map_err(|e| unfit(&e))?;
+    let members = restore::members(&view, &lists, &known);
     let mut adopted = Vec::new();
     let (view, plan) = if rebuild.dry_run {
-        let plan = restore::plan(&view, &lists).map_err(|e| unfit(&e))?;
-        (view, plan)
+        (view, known)
     } else {
         let mut wanted = rebuild.adopt.iter();
         let adopt = |view: &View, plan: &Plan| {
@@ -128,13 +129,17 @@ fn unfit(why: &RestoreError) -> ServeError {
 fn store_lists(lists: &[ExtentList]) -> Result<Vec<StoreList>, ServeError> {
     let held = |list: &ExtentList, record: &ExtentOnDisk| {
         let extent = ExtentId { volume: VolumeId(record.volume), index: record.extent };
-        let accepted = u64::from_str_radix(&record.epoch, 16).map(Epoch).map_err(|_| {
-            let store = &list.store;
-            error(format!("list of store '{store}': extent {extent} has the epoch '{}'", record.epoch))
-        })?;
+        let number = |what: &str, text: &str| {
+            u64::from_str_radix(text, 16).map_err(|_| {
+                let store = &list.store;
+                error(format!("list of store '{store}': extent {extent} has the {what} '{text}'"))
+            })
+        };
+        let accepted = Epoch(number("epoch", &record.epoch)?);
+        let versions = number("versions", &record.versions)?;
         let replicas = record.replicas.iter().copied().map(ServerId).collect();
         let ExtentOnDisk { has_data, bytes, .. } = *record;
-        Ok(Held { extent, accepted, replicas, has_data, bytes })
+        Ok(Held { extent, accepted, replicas, has_data, bytes, versions })
     };
     let of_store = |list: &ExtentList| {
         let extents: Result<_, ServeError> = list.extents.iter().map(|record| held(list, record)).collect();
@@ -247,6 +252,13 @@ fn report(
         counted_again: members
             .iter()
             .filter(|(_, record)| record.is_up())
+            .map(|(server, _)| name(server))
+            .collect(),
+        behind: members
+            .iter()
+            .filter(|(server, record)| {
+                !record.is_up() && rebuild.lists.iter().any(|list| list.server == server.0)
+            })
             .map(|(server, _)| name(server))
             .collect(),
     }

@@ -86,6 +86,7 @@ impl Group {
                     replicas: replicas.to_vec(),
                     has_data: *has_data,
                     bytes: 4096,
+                    versions: "5".to_owned(),
                 })
                 .collect(),
         };
@@ -132,6 +133,9 @@ fn an_extent_is_where_the_copy_with_the_highest_epoch_says() {
         // Gone to a server and back.
         (home, 5, 52, &[home], true),
         (b, 5, 51, &[b], false),
+        // The target was named by the directory, and the source gave its copy up, before the target served.
+        (home, 7, 70, &[home], false),
+        (b, 7, 70, &[home], true),
         // Given up by everybody: nothing is known.
         (a, 6, 60, &[a], false),
     ]);
@@ -144,8 +148,8 @@ fn an_extent_is_where_the_copy_with_the_highest_epoch_says() {
             (extent.index, now.iter().map(|server| server.0).collect())
         })
         .collect();
-    assert_eq!(found, [(2, vec![a]), (3, vec![b])]);
-    assert_eq!((plan.extents, plan.highest), (6, Epoch(60)));
+    assert_eq!(found, [(2, vec![a]), (3, vec![b]), (7, vec![b])]);
+    assert_eq!((plan.extents, plan.highest), (7, Epoch(70)));
     assert_eq!((plan.missing.len(), plan.counters.len()), (0, 0));
 }
 
@@ -188,6 +192,7 @@ fn a_volume_that_is_missing_is_told_and_its_number_is_not_given_again() {
         replicas: vec![2],
         has_data: true,
         bytes: 65536,
+        versions: "1".to_owned(),
     };
     lists[1].extents = vec![record(0), record(9)];
     let done = group.rebuild(&lists, &[], false).unwrap();
