@@ -43,6 +43,11 @@ impl<T> Clock<T> {
         self.at(self.now + delay, what);
     }
 
+    /// What was planned and answers to this does not happen.
+    pub(crate) fn forget(&mut self, answers: impl Fn(&T) -> bool) {
+        self.heap.retain(|planned| !answers(&planned.what));
+    }
+
     /// Lets time pass until the next thing happens.
     pub(crate) fn next(&mut self) -> Option<T> {
         let planned = self.heap.pop()?;

@@ -39,6 +39,15 @@ rows! {
     LeaseForgotten: "faults", "of them with a target that started anew unnoticed";
     WatchGap: "faults", "watches begun anew with a list";
     Compacted: "faults", "watches that fell behind what the directory keeps";
+    LiveRanOut: "faults", "live keys that ran out while their server ran";
+    LiveOutlived: "faults", "live keys that were still there when their server was marked down";
+    LeaseProlonged: "faults", "leases of crashed servers that began anew";
+    Restored: "faults", "directories restored from a backup";
+    RoutesRebuilt: "faults", "routes that differed from the backup's, rebuilt from the stores";
+    CountedAgain: "faults", "servers that were away at a backup, and counted again";
+    FoundBehind: "faults", "servers that were behind at a restore, and had to be brought up to date";
+    RebuildCutShort: "faults", "rebuilds of routes that were cut short and begun again";
+    Stopped: "faults", "servers stopped in an orderly way";
     OneWay: "faults", "links cut in one direction";
     CutOff: "faults", "servers cut off from everybody";
     Blackout: "faults", "power failures of all servers at once";
@@ -54,6 +63,8 @@ rows! {
     LastUp: "rules", "3: extents with no replica up, owned by the one that was last";
     StayedUp: "rules", "4: starts that stayed up, in a new epoch";
     MarkedDown: "rules", "5: servers marked down";
+    MarkedByMajority: "rules", "5: marks soon after another one, by a majority";
+    MarkedWithoutHint: "rules", "5: marks soon after another one, behind a live key that had run out";
     TakeoverPromised: "rules", "6: takeovers with the promise of all others";
     TakeoverWaited: "rules", "6: takeovers after others' leases ran out";
     MadeEqual: "rules", "6: regions made equal at copies in sync";

@@ -4,10 +4,11 @@
 use crate::rng::Rng;
 use evenkeel_meta::records::{FORMAT_VERSION, FormatRecord, ParsedKey, RouteKey};
 use evenkeel_meta::{
-    Batch, Directory, DirectoryError, KeyRange, Keyspace, MemoryDirectory, Operation, Revision, RouteEntry,
-    Txn, TxnOutcome, View, Watch, WatchError, change,
+    Batch, Directory, DirectoryError, KeyRange, Keyspace, LeaseId, MemoryDirectory, Operation, Revision,
+    RouteEntry, Snapshot, Txn, TxnOutcome, View, Watch, WatchError, change,
 };
 use evenkeel_types::{ExtentId, Time};
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// How long a server waits for an answer of the directory before it gives it up.
@@ -63,12 +64,33 @@ pub(crate) enum MoveStep {
     Clear,
 }
 
+/// The directory as a thread of a server that calls it sees it: each call may fail, before it happens or behind it.
+pub(crate) struct Hazy<'a> {
+    memory: &'a MemoryDirectory,
+    rng: Mutex<&'a mut Rng>,
+    haze: Haze,
+    /// Nothing gets there.
+    is_dark: bool,
+}
+
 /// The directory of the group.
 pub(crate) struct SimDirectory {
     memory: MemoryDirectory,
     keys: Keyspace,
     rng: Rng,
     pub(crate) haze: Haze,
+    backup: Option<MemoryDirectory>,
+    standing: Standing,
+}
+
+/// Whether servers can use the directory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Standing {
+    Found,
+    /// It is gone.
+    Lost,
+    /// It is there as it was at the backup, and its routes are not rebuilt.
+    Restored,
 }
 
 impl SimDirectory {
@@ -76,8 +98,9 @@ impl SimDirectory {
     /// is behind them has to begin anew.
     pub(crate) fn new(rng: Rng, history: usize) -> Self {
         let keys = Keyspace::new("sim").expect("a sound name");
-        let directory =
-            Self { memory: MemoryDirectory::with_history(history), keys, rng, haze: Haze::default() };
+        let memory = MemoryDirectory::with_history(history);
+        let (haze, backup, standing) = (Haze::default(), None, Standing::Found);
+        let directory = Self { memory, keys, rng, haze, backup, standing };
         let format =
             FormatRecord { version: FORMAT_VERSION, group: "sim".into(), group_id: 1, generation: 0 };
         directory.carry_out(&change::begin_group(&directory.view(), &format)).expect("nothing is in its way");
@@ -101,18 +124,60 @@ impl SimDirectory {
     }
 
     pub(crate) fn carry_out(&self, txn: &Txn) -> Result<TxnOutcome, DirectoryError> {
+        if self.is_lost() {
+            return Err(DirectoryError::Unavailable { reason: "simulated".into() });
+        }
         self.memory.transact(txn)
     }
 
     pub(crate) fn advance(&self, now: Time) {
-        self.memory.advance(now);
+        if self.standing != Standing::Lost {
+            self.memory.advance(now);
+        }
+    }
+
+    pub(crate) fn back_up(&mut self, now: Time) {
+        self.backup = Some(self.memory.restored(now));
+    }
+
+    pub(crate) const fn has_backup(&self) -> bool {
+        self.backup.is_some()
+    }
+
+    pub(crate) const fn lose(&mut self) {
+        self.standing = Standing::Lost;
+    }
+
+    /// Whether no server can use it.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.standing != Standing::Found
+    }
+
+    /// Puts the backup in the place of what was lost; nobody may use it before its routes are rebuilt.
+    pub(crate) fn restore(&mut self, now: Time) {
+        self.memory = self.backup.as_ref().expect("what is lost has a backup").restored(now);
+        self.standing = Standing::Restored;
+    }
+
+    pub(crate) fn is_restored(&self) -> bool {
+        self.standing == Standing::Restored
+    }
+
+    /// Carries out a transaction of whoever rebuilds the routes.
+    pub(crate) fn carry_out_restored(&self, txn: &Txn) -> Result<TxnOutcome, DirectoryError> {
+        self.memory.transact(txn)
+    }
+
+    /// It can be used again.
+    pub(crate) const fn is_found(&mut self) {
+        self.standing = Standing::Found;
     }
 
     /// What becomes of the next transaction.
     pub(crate) fn fate(&mut self) -> TxnFate {
         let (haze, rng) = (self.haze, &mut self.rng);
         let brief = |rng: &mut Rng| rng.micros(100, 2000);
-        if rng.chance(haze.unavailable) {
+        if self.standing != Standing::Found || rng.chance(haze.unavailable) {
             return TxnFate::Unavailable { answer: rng.millis(1, 400) };
         }
         if rng.chance(haze.unknown) {
@@ -138,6 +203,12 @@ impl SimDirectory {
         TxnFate::Unknown { at, answer }
     }
 
+    /// The directory for calls that wait for their answers; for a server that does not reach it, in the dark.
+    pub(crate) fn through_haze(&mut self, is_dark: bool) -> Hazy<'_> {
+        let is_dark = is_dark || self.is_lost();
+        Hazy { memory: &self.memory, rng: Mutex::new(&mut self.rng), haze: self.haze, is_dark }
+    }
+
     /// How late the next piece of news is at one server, and whether that is unusual.
     pub(crate) fn news_delay(&mut self) -> (Duration, bool) {
         if self.rng.chance(self.haze.news_late) {
@@ -153,6 +224,49 @@ impl SimDirectory {
     /// The changes that come next are no longer kept.
     pub(crate) fn next_batch(watch: &mut dyn Watch) -> Result<Option<Batch>, WatchError> {
         watch.next(Duration::ZERO)
+    }
+}
+
+impl Hazy<'_> {
+    fn call<T>(&self, call: impl FnOnce() -> Result<T, DirectoryError>) -> Result<T, DirectoryError> {
+        let mut rng = self.rng.lock().expect("no thread panics while it draws");
+        let reason = || "simulated".to_owned();
+        if self.is_dark || rng.chance(self.haze.unavailable) {
+            return Err(DirectoryError::Unavailable { reason: reason() });
+        }
+        if !rng.chance(self.haze.unknown) {
+            return call();
+        }
+        if rng.chance(500) {
+            call()?;
+        }
+        Err(DirectoryError::OutcomeUnknown { reason: reason() })
+    }
+}
+
+impl Directory for Hazy<'_> {
+    fn transact(&self, txn: &Txn) -> Result<TxnOutcome, DirectoryError> {
+        self.call(|| self.memory.transact(txn))
+    }
+
+    fn range(&self, range: &KeyRange, at: Option<Revision>) -> Result<Snapshot, DirectoryError> {
+        self.call(|| self.memory.range(range, at))
+    }
+
+    fn watch(&self, prefix: &str, from: Revision) -> Result<Box<dyn Watch>, DirectoryError> {
+        self.call(|| self.memory.watch(prefix, from))
+    }
+
+    fn grant_lease(&self, ttl: Duration) -> Result<LeaseId, DirectoryError> {
+        self.call(|| self.memory.grant_lease(ttl))
+    }
+
+    fn keep_alive(&self, lease: LeaseId) -> Result<(), DirectoryError> {
+        self.call(|| self.memory.keep_alive(lease))
+    }
+
+    fn revoke_lease(&self, lease: LeaseId) -> Result<(), DirectoryError> {
+        self.call(|| self.memory.revoke_lease(lease))
     }
 }
 

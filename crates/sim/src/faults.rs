@@ -15,6 +15,9 @@ const CUTS_PER_MILLE: u64 = 15;
 /// Of 1000 moves on which the directory decides, so many sources are isolated meanwhile.
 const ISOLATED_PER_MILLE: u64 = 40;
 
+/// Of 1000 servers that hear nothing of the directory, so many do not get to renewing their live keys either.
+const MUTE_PER_MILLE: u64 = 500;
+
 /// After each so many seconds of virtual time, faults come once as seldom again.
 const THINS_OUT_S: u32 = 20;
 
@@ -49,6 +52,14 @@ pub(crate) enum Fault {
     Drain,
     /// It is not any more.
     Undrain(ServerId),
+    /// The directory is backed up, and will be lost.
+    BackUp,
+    /// It is lost.
+    LoseDirectory,
+    /// A server is stopped, so that the directory can be restored.
+    Stop(ServerId),
+    /// The directory is restored, and its routes rebuilt.
+    Rebuild,
 }
 
 impl World<'_> {
@@ -66,6 +77,7 @@ impl World<'_> {
             Fault::CutOff,
             Fault::Blackout,
             Fault::Drain,
+            Fault::BackUp,
         ] {
             self.plan_next(fault);
         }
@@ -83,7 +95,13 @@ impl World<'_> {
             Fault::CutOff => scenario.cut_off_every,
             Fault::Blackout => scenario.blackout_every,
             Fault::Drain => scenario.drain_every,
-            Fault::CrashOf(_) | Fault::Mend(_) | Fault::Undrain(_) => None,
+            Fault::BackUp => scenario.restore_every,
+            Fault::CrashOf(_)
+            | Fault::Mend(_)
+            | Fault::Undrain(_)
+            | Fault::LoseDirectory
+            | Fault::Stop(_)
+            | Fault::Rebuild => None,
         };
         let Some(every) = every else { return };
         // Where hardly anything gets through, faults become fewer with time, or the seed would never reach its numbers.
@@ -94,9 +112,15 @@ impl World<'_> {
     }
 
     pub(crate) fn fault(&mut self, fault: Fault) -> Result<(), Violation> {
-        if let Fault::Mend(pair) = fault {
-            self.net.cut(pair, false);
-            return Ok(());
+        match fault {
+            Fault::Mend(pair) => {
+                self.net.cut(pair, false);
+                return Ok(());
+            }
+            // What has begun goes on to its end, whatever the phase.
+            Fault::Stop(server) => return self.stop(server),
+            Fault::Rebuild => return self.restore(),
+            _ => {}
         }
         if self.phase != Phase::Faults {
             return Ok(());
@@ -121,6 +145,9 @@ impl World<'_> {
             Fault::Deafen => {
                 self.coverage.count(Row::Deaf);
                 self.deafen(server);
+                if self.rng.chance(MUTE_PER_MILLE) {
+                    self.server(server).mute_until = self.now() + self.rng.millis(5000, 15_000);
+                }
                 Ok(())
             }
             Fault::Pause => self.pause(server),
@@ -151,7 +178,15 @@ impl World<'_> {
             Fault::Blackout => self.blackout(),
             Fault::Drain => self.drain(server),
             Fault::Undrain(server) => self.set_draining(server, false),
-            Fault::Mend(_) => Ok(()),
+            Fault::BackUp => {
+                self.back_up();
+                Ok(())
+            }
+            Fault::LoseDirectory => {
+                self.lose_directory();
+                Ok(())
+            }
+            Fault::Mend(_) | Fault::Stop(_) | Fault::Rebuild => Ok(()),
         }
     }
 
@@ -236,7 +271,8 @@ impl World<'_> {
         source: ServerId,
         target: ServerId,
     ) {
-        if self.phase != Phase::Faults || matches!(stage, MoveStage::Released | MoveStage::Aborted) {
+        let may_fail = self.phase == Phase::Faults && !self.scenario.is_scripted;
+        if !may_fail || matches!(stage, MoveStage::Released | MoveStage::Aborted) {
             return;
         }
         if stage == MoveStage::Proposing && self.rng.chance(ISOLATED_PER_MILLE) {

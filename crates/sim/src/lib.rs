@@ -10,7 +10,7 @@
 //! * `scenario`, `faults`: what a seed draws, and what goes wrong.
 //! * `net`, `links`, `disk`, `directory`: the world around a server; `server` is the glue that the daemon has too.
 //! * `client`, `clients`, `hosts`, `moves`, `upkeep`: what is asked of the group.
-//! * `partition`: cuts of the network. `damage`: blocks that cannot be read.
+//! * `partition`: cuts of the network. `damage`: blocks that cannot be read. `restore`: a directory from a backup.
 //! * [`checkers`]: the judges. [`coverage`], `rules`: what the runs came across.
 
 pub mod checkers;
@@ -29,6 +29,7 @@ mod log;
 mod moves;
 mod net;
 mod partition;
+mod restore;
 pub mod rng;
 mod rules;
 mod run;

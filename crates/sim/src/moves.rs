@@ -147,7 +147,7 @@ impl World<'_> {
         }
     }
 
-    /// The first server that runs is the planner; it orders moves from their owners.
+    /// The server that was elected to it orders moves from their owners.
     pub(crate) fn plan_moves(&mut self) -> Result<(), Violation> {
         if self.phase != Phase::Faults {
             return Ok(());
@@ -155,7 +155,8 @@ impl World<'_> {
         self.clock.after(PLAN_EVERY, Happening::Plan);
         let now = self.now();
         let awake = |server: &&mut crate::server::SimServer| {
-            server.running.is_some() && server.asleep_until(now).is_none()
+            server.running.as_ref().is_some_and(|running| running.presence.is_elected)
+                && server.asleep_until(now).is_none()
         };
         let Some(server) = self.servers.values_mut().find(awake) else { return Ok(()) };
         let (id, local) = (server.id, server.local(now));

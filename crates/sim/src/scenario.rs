@@ -61,6 +61,8 @@ pub(crate) struct Scenario {
     pub(crate) drain_every: Option<Duration>,
     /// The first volume is of a whole run, is older than the last server, and is written to all over first.
     pub(crate) is_filled: bool,
+    /// Mean time between backups of the directory that are needed.
+    pub(crate) restore_every: Option<Duration>,
     /// How long a server may be away before its copies are made anew elsewhere.
     pub(crate) rebuild_after: Duration,
     /// Revisions of the directory whose changes are kept.
@@ -130,6 +132,7 @@ impl Scenario {
             blackout_every: rng.chance(250).then(|| rng.millis(8000, 30_000)),
             drain_every: rng.chance(300).then(|| rng.millis(5000, 20_000)),
             is_filled: false,
+            restore_every: rng.chance(300).then(|| rng.millis(4000, 16_000)),
             rebuild_after: if rng.chance(500) { rng.millis(2000, 6000) } else { REBUILD_AFTER },
             history: *rng.pick(&[4, 16, 1 << 20]),
             operations: OPERATIONS_MIN + rng.below(600),

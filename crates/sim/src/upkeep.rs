@@ -19,7 +19,7 @@ const PLACED_EVERY: Duration = Duration::from_millis(700);
 const NOBODYS: TxnTicket = TxnTicket(u64::MAX);
 
 impl World<'_> {
-    /// The planner, which is the first server that runs, does what is next, as far as its view goes.
+    /// The planner does what is next, as far as its view goes.
     pub(crate) fn place_volumes(&mut self) -> Result<(), Violation> {
         if self.phase == Phase::Over {
             return Ok(());
@@ -27,13 +27,14 @@ impl World<'_> {
         self.clock.after(PLACED_EVERY, Happening::Place);
         let now = self.now();
         let planner = self.servers.values().find_map(|server| {
-            let running = server.running.as_ref().filter(|_| server.asleep_until(now).is_none())?;
+            let is_awake = server.asleep_until(now).is_none();
+            let running =
+                server.running.as_ref().filter(|running| is_awake && running.presence.is_elected)?;
             let actor = change::Actor { server: server.id, incarnation: running.store.incarnation() };
             Some((server.id, change::next_placing(running.engine.view()?, actor)))
         });
         let Some((id, txns)) = planner else { return Ok(()) };
-        txns.into_iter().for_each(|txn| self.transact(id, NOBODYS, txn));
-        Ok(())
+        txns.into_iter().try_for_each(|txn| self.transact(id, NOBODYS, txn))
     }
 
     /// A server is to be emptied; after a while somebody changes their mind.
@@ -45,6 +46,9 @@ impl World<'_> {
     }
 
     pub(crate) fn set_draining(&mut self, server: ServerId, draining: bool) -> Result<(), Violation> {
+        if self.directory.is_lost() {
+            return Ok(());
+        }
         let view = self.directory.view();
         if view.member(server).is_none_or(|kept| kept.record.draining == draining) {
             return Ok(());

@@ -8,6 +8,7 @@
 //! through another gateway than before, and at last the stores themselves are looked through.
 
 use crate::checkers::Violation;
+use crate::checkers::marks::Marks;
 use crate::checkers::register::Registers;
 use crate::checkers::routing::Routing;
 use crate::checkers::versions::Versions;
@@ -28,11 +29,11 @@ use crate::scenario::{FAULTS_MAX, HEAL_MAX, Scenario};
 use crate::server::SimServer;
 use crate::upkeep::FIRST_PLACED_AFTER;
 use evenkeel_engine::{RequestId, TxnTicket};
-use evenkeel_meta::{DirectoryError, Txn, TxnOutcome, Watch};
+use evenkeel_meta::{DirectoryError, LeaseId, Txn, TxnOutcome, Watch};
 use evenkeel_peer::{Decoder, Message};
 use evenkeel_store::IoId;
-use evenkeel_types::{BlockOutcome, ExtentId, ServerId, Time};
-use std::collections::BTreeMap;
+use evenkeel_types::{BlockOutcome, ExtentId, Region, ServerId, Time};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How often the phase is looked at.
@@ -68,6 +69,8 @@ pub(crate) enum Happening {
     Proof { life: Life, id: RequestId, asked_at: Time },
     Cancel { life: Life, client: usize, id: RequestId },
     MonitorTick { life: Life },
+    Presence { life: Life },
+    LeasesBeginAnew { lease: LeaseId },
     Plan,
     Place,
     RandomMove,
@@ -120,10 +123,13 @@ pub(crate) struct World<'a> {
     pub(crate) routing: Routing,
     pub(crate) versions: Versions,
     pub(crate) damage: Damage,
+    /// Regions of which a store refused a write for want of space.
+    pub(crate) without_room: BTreeSet<(ExtentId, Region)>,
     pub(crate) motion: Motion,
     pub(crate) rules: Rules,
     /// Extents of the first volume that are to be written to before anything else.
     pub(crate) to_fill: Vec<u32>,
+    pub(crate) marks: Marks,
     /// Hosts are to delete most of what they have, once all gateways run.
     room_wanted: bool,
     #[cfg(test)]
@@ -162,9 +168,11 @@ impl<'a> World<'a> {
             registers: Registers::default(),
             versions: Versions::default(),
             damage: Damage::default(),
+            without_room: BTreeSet::new(),
             motion: Motion::default(),
             rules: Rules::default(),
             to_fill: Vec::new(),
+            marks: Marks::default(),
             room_wanted: false,
             #[cfg(test)]
             script: crate::timelines::Script::default(),
@@ -279,6 +287,11 @@ impl<'a> World<'a> {
             Happening::Proof { life, id, asked_at } => self.proof(life, id, asked_at),
             Happening::Cancel { life, client, id } => self.cancel(life, client, id),
             Happening::MonitorTick { life } => self.monitor_tick(life),
+            Happening::Presence { life } => self.renew_presence(life),
+            Happening::LeasesBeginAnew { lease } => {
+                self.leases_begin_anew(lease);
+                Ok(())
+            }
             Happening::Plan => self.plan_moves(),
             Happening::Place => self.place_volumes(),
             Happening::RandomMove => self.random_move(),
@@ -374,6 +387,12 @@ impl<'a> World<'a> {
         if let Some((id, state)) = self.routing.not_up() {
             return Some((None, format!("server {id} is {state:?}")));
         }
+        if let Some(id) = self.without_live_key() {
+            return Some((None, format!("server {id} runs and has no live key")));
+        }
+        if !self.routing.has_planner() {
+            return Some((None, "no server is the planner".into()));
+        }
         let open = self.clients.iter().flat_map(|client| client.open.values()).next();
         if let Some(op) = open {
             let extent = crate::client::sector::place_of(op.sectors().next()?).extent();
@@ -413,7 +432,8 @@ impl Happening {
             | Self::Woke { life }
             | Self::Proof { life, .. }
             | Self::Cancel { life, .. }
-            | Self::MonitorTick { life } => Some(life.server),
+            | Self::MonitorTick { life }
+            | Self::Presence { life } => Some(life.server),
             _ => None,
         }
     }

@@ -1,6 +1,7 @@
 //! The judges. Each keeps its own picture of what may be, from what clients saw, what the directory decided and what the
 //! stores were told; none asks the engine.
 
+pub(crate) mod marks;
 pub(crate) mod register;
 pub(crate) mod routing;
 pub(crate) mod space;

@@ -9,11 +9,11 @@
 
 use super::Violation;
 use crate::coverage::Row;
-use evenkeel_meta::records::VolumeRecord;
+use evenkeel_meta::records::{Role, VolumeRecord};
 use evenkeel_meta::view::Kept;
 use evenkeel_meta::{Batch, MemberState, Revision, Route, View};
 use evenkeel_types::store_op::InventoryEntry;
-use evenkeel_types::{Epoch, ExtentId, ServerId, Version, VolumeId};
+use evenkeel_types::{Epoch, ExtentId, Incarnation, ServerId, Version, VolumeId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// See the module's head.
@@ -59,11 +59,13 @@ pub(crate) struct Seen {
     runs_entered: u64,
     /// Places that were to come, and do not.
     withdrawn: u64,
+    /// Of them, those whose live key was still there.
+    outlived: u64,
 }
 
 impl Seen {
     /// The rows of the coverage table.
-    pub(crate) const fn rows(self) -> [(Row, u64); 9] {
+    pub(crate) const fn rows(self) -> [(Row, u64); 10] {
         [
             (Row::EpochByMember, self.by_member),
             (Row::SameOwner, self.same_owner),
@@ -74,6 +76,7 @@ impl Seen {
             (Row::Entered, self.entered),
             (Row::RunEntered, self.runs_entered),
             (Row::PlaceWithdrawn, self.withdrawn),
+            (Row::LiveOutlived, self.outlived),
         ]
     }
 }
@@ -140,6 +143,16 @@ impl Routing {
         self.truth.member(server).map(|kept| kept.record.state)
     }
 
+    /// Which start of a server has the live key.
+    pub(crate) fn live_of(&self, server: ServerId) -> Option<Incarnation> {
+        self.truth.live(server).map(|live| live.incarnation)
+    }
+
+    /// Whether a server is the planner.
+    pub(crate) fn has_planner(&self) -> bool {
+        self.truth.leader(Role::Planner).is_some()
+    }
+
     /// Whether a server holds a copy of an extent.
     pub(crate) fn is_replica(&self, extent: ExtentId, server: ServerId) -> bool {
         self.route(extent).is_some_and(|route| route.replicas.contains(&server))
@@ -168,8 +181,10 @@ impl Routing {
         })?;
         self.note_routes()?;
         let mut moved = Vec::new();
-        let mut seen =
-            Seen { marked: self.down().difference(&down_before).count() as u64, ..Seen::default() };
+        let down = self.down();
+        let marked: Vec<&ServerId> = down.difference(&down_before).collect();
+        let outlived = marked.iter().filter(|server| self.truth.live(***server).is_some()).count() as u64;
+        let mut seen = Seen { marked: marked.len() as u64, outlived, ..Seen::default() };
         seen.runs_entered = self.run_entries() - runs_before;
         let places = self.places();
         let is_swapped = |volume: VolumeId| {
@@ -208,6 +223,30 @@ impl Routing {
             }
         }
         Ok((moved, seen))
+    }
+
+    /// The directory was restored from a backup, and its routes rebuilt: epochs go on above all that any server accepted.
+    /// Those that nobody did may come again: nothing happened in them.
+    pub(crate) fn restored(&mut self, truth: View) -> Result<(), Violation> {
+        let mut before = self.extents();
+        self.truth = truth;
+        before.retain(|extent| self.route(*extent).is_none());
+        if let Some(extent) = before.first() {
+            return Err(Violation::new("routing", *extent, "its volume is lost with the directory".into()));
+        }
+        for extent in self.extents() {
+            let by_any = self.accepted.iter().filter(|((_, of), _)| *of == extent);
+            let last = by_any.map(|(_, epoch)| *epoch).max().unwrap_or(Epoch::ZERO);
+            let epoch = self.route(extent).map(|route| route.epoch);
+            if epoch.is_none_or(|epoch| epoch <= last) {
+                let what = format!("after a restore it is in epoch {epoch:?}, and a server accepted {last}");
+                return Err(Violation::new("routing", extent, what));
+            }
+            if let Some(owners) = self.owners.get_mut(&extent) {
+                owners.retain(|epoch, _| *epoch <= last);
+            }
+        }
+        self.note_routes()
     }
 
     fn note_routes(&mut self) -> Result<(), Violation> {

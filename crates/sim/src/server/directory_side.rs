@@ -6,23 +6,24 @@ use crate::directory::{MoveStep, SimDirectory, TxnFate, move_step};
 use crate::log::About;
 use crate::world::{Happening, Life, Phase, World};
 use evenkeel_engine::{DirectoryEvent, Event, TxnTicket};
+use evenkeel_meta::records::ParsedKey;
 use evenkeel_meta::{DirectoryError, Txn, TxnOutcome};
 use evenkeel_types::ServerId;
 use std::time::Duration;
 
 impl World<'_> {
-    pub(crate) fn transact(&mut self, id: ServerId, ticket: TxnTicket, txn: Txn) {
+    pub(crate) fn transact(&mut self, id: ServerId, ticket: TxnTicket, txn: Txn) -> Result<(), Violation> {
         let life = self.servers[&id].life();
         let fate = match self.servers[&id].is_dark(self.now()) {
             true => self.directory.fate_in_the_dark(),
             false => self.directory.fate(),
         };
-        self.rules_asked(id, ticket, &txn);
+        self.rules_asked(id, ticket, &txn)?;
         let step = move_step(self.directory.keys(), &txn);
         #[cfg(test)]
         if self.script.holds_proposes && matches!(step, Some((_, MoveStep::Propose))) {
             self.script.proposes.push((life, ticket, txn));
-            return;
+            return Ok(());
         }
         let about = step.map_or(About::Group, |(extent, _)| About::Extent(extent));
         self.note(about, format_args!("{id} transacts {ticket:?} {step:?}: {fate:?}"));
@@ -55,6 +56,7 @@ impl World<'_> {
                 self.clock.after(answer, answered(Err(unknown())));
             }
         }
+        Ok(())
     }
 
     /// The directory carries a transaction out, whatever has become of who asked for it.
@@ -110,6 +112,11 @@ impl World<'_> {
                 );
                 self.moved(moved.extent);
             }
+            for change in batch.changes.iter().filter(|change| change.entry.is_none()) {
+                if let ParsedKey::Live(server) = self.directory.keys().parse(&change.key) {
+                    self.live_key_gone(server);
+                }
+            }
             let ids: Vec<ServerId> = self.servers.keys().copied().collect();
             for id in ids {
                 let (delay, is_late) = self.directory.news_delay();
@@ -135,16 +142,25 @@ impl World<'_> {
             return Ok(());
         }
         let id = life.server;
-        let gap = self.phase == Phase::Faults && !self.scenario.is_scripted && self.rng.chance(5);
+        let gap = self.phase == Phase::Faults
+            && !self.directory.is_lost()
+            && !self.scenario.is_scripted
+            && self.rng.chance(5);
         let Some(running) = &mut self.servers.get_mut(&id).expect("servers neither come nor go").running
         else {
             return Ok(());
         };
+        if self.directory.is_lost() {
+            return Ok(());
+        }
         let row = if gap {
             Row::WatchGap
         } else {
             match SimDirectory::next_batch(running.watch.as_mut()) {
-                Ok(Some(batch)) => return self.tell(id, Event::Directory(DirectoryEvent::Batch(batch))),
+                Ok(Some(batch)) => {
+                    self.sees(id, &batch);
+                    return self.tell(id, Event::Directory(DirectoryEvent::Batch(batch)));
+                }
                 Ok(None) => return Ok(()),
                 Err(_) => Row::Compacted,
             }

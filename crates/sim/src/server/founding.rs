@@ -51,6 +51,7 @@ pub(crate) fn found(
             asleep_from: Time::ZERO,
             asleep_until: Time::ZERO,
             dark_until: Time::ZERO,
+            mute_until: Time::ZERO,
             fuse: None,
             trap: None,
             deaf_until: Time::ZERO,

@@ -3,6 +3,7 @@
 
 mod directory_side;
 mod founding;
+mod presence;
 mod rest;
 mod skew;
 mod store_side;
@@ -20,6 +21,7 @@ use evenkeel_meta::{Watch, change};
 use evenkeel_store::{OpenOptions, Store};
 use evenkeel_types::store_op::StoreTicket;
 use evenkeel_types::{ServerId, Time};
+use presence::Presence;
 use skew::SkewedClock;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -54,6 +56,8 @@ pub(crate) struct SimServer {
     asleep_until: Time,
     /// Until then nothing that it asks the directory gets there, or no answer gets back.
     pub(crate) dark_until: Time,
+    /// Until then it does not get to renewing its live key.
+    pub(crate) mute_until: Time,
     /// It crashes after so many more outputs of its engine.
     pub(crate) fuse: Option<u32>,
     /// Until then nothing new of the directory gets here.
@@ -71,6 +75,7 @@ pub(crate) struct Running {
     timer_at: Option<Time>,
     notes: BTreeMap<StoreTicket, OpNote>,
     pub(crate) planner: Planner,
+    pub(crate) presence: Presence,
     store_idles_at: Time,
 }
 
@@ -127,6 +132,7 @@ impl SimServer {
         self.trap = None;
         self.deaf_until = Time::ZERO;
         self.dark_until = Time::ZERO;
+        self.mute_until = Time::ZERO;
         self.bay.slow_until = Time::ZERO;
     }
 
@@ -156,6 +162,12 @@ impl World<'_> {
     /// Opens the store; now and then the machine fails again while it does.
     pub(crate) fn start(&mut self, id: ServerId) -> Result<(), Violation> {
         if !self.servers[&id].is_down() {
+            return Ok(());
+        }
+        if self.directory.is_lost() {
+            // Without a directory nobody gets far, and with one of which the stores know more nobody may.
+            let delay = self.rng.millis(100, 1000);
+            self.clock.after(delay, Happening::Start { server: id });
             return Ok(());
         }
         if self.phase == Phase::Faults && !self.scenario.is_scripted && self.rng.chance(150) {
@@ -191,6 +203,11 @@ impl World<'_> {
         if self.is_over(life) {
             return Ok(());
         }
+        let retry = self.rng.millis(5, 200);
+        if self.directory.is_lost() {
+            self.clock.after(retry, Happening::Register { life });
+            return Ok(());
+        }
         let incarnation = self.servers[&life.server].starting.as_ref().map(Store::incarnation);
         let incarnation = incarnation.expect("it registers after it opened its store");
         let view = self.directory.view();
@@ -199,7 +216,6 @@ impl World<'_> {
             true => self.directory.fate_in_the_dark(),
             false => self.directory.fate(),
         };
-        let retry = self.rng.millis(5, 200);
         let txn = change::start_server(&view, life.server, incarnation);
         let stays_up = view.member(life.server).is_some_and(|kept| kept.record.is_up());
         let certain = match (done, fate) {
@@ -221,6 +237,10 @@ impl World<'_> {
     /// The server begins to serve.
     pub(crate) fn serve(&mut self, life: Life) -> Result<(), Violation> {
         if self.is_over(life) {
+            return Ok(());
+        }
+        if self.directory.is_lost() {
+            self.clock.after(Duration::from_millis(100), Happening::Serve { life });
             return Ok(());
         }
         let id = life.server;
@@ -249,11 +269,13 @@ impl World<'_> {
             timer_at: None,
             notes: BTreeMap::new(),
             planner,
+            presence: Presence::default(),
             store_idles_at: Time::ZERO,
         });
         self.note(About::Group, format_args!("{id} serves"));
         self.clock.after(Duration::from_millis(1), Happening::News { life });
         self.clock.after(crate::moves::MONITOR_EVERY, Happening::MonitorTick { life });
+        self.clock.after(Duration::from_millis(2), Happening::Presence { life });
         self.after_start(id);
         self.pump(id)
     }
@@ -330,10 +352,7 @@ impl World<'_> {
                 Ok(())
             }
             Output::Store { ticket, op } => self.store_op(id, ticket, op),
-            Output::Transact { ticket, txn } => {
-                self.transact(id, ticket, txn);
-                Ok(())
-            }
+            Output::Transact { ticket, txn } => self.transact(id, ticket, txn),
             Output::Arrived(arrival) => {
                 self.server(id).running.as_mut().expect("it just spoke").planner.charge(&arrival);
                 Ok(())
@@ -368,6 +387,7 @@ impl World<'_> {
         self.coverage.add(Row::WriteCaught, lost.torn + lost.lost);
         self.note(About::Group, format_args!("{id} crashes: {lost:?}"));
         self.motion_cut(id);
+        self.presence_outlives(id);
         self.plan_return(id);
         self.end_life(id)
     }
@@ -385,9 +405,22 @@ impl World<'_> {
         }
         self.motion_ends(id);
         self.rules.life_ends(id);
+        self.marks.life_ends(id);
         self.versions.crashed(id);
         self.connections_die(id);
         self.clients_lose(id)
+    }
+
+    /// A server is stopped: what it had begun on its disk ends, and its store is left clean.
+    pub(crate) fn stop_in_order(&mut self, id: ServerId) -> Result<(), Violation> {
+        self.end_presence(id)?;
+        self.drain_disk(id);
+        let server = self.server(id);
+        if let Some(running) = &mut server.running {
+            running.store.shutdown();
+            evenkeel_store::run_io(&mut running.store, &mut server.bay.disk);
+        }
+        self.end_life(id)
     }
 
     /// The group went on without a server: its life ends at once, and another one begins a moment later over the same
@@ -395,6 +428,7 @@ impl World<'_> {
     pub(crate) fn found_down(&mut self, id: ServerId) -> Result<(), Violation> {
         self.coverage.count(Row::FoundDown);
         let delay = self.rng.millis(1, 300);
+        self.end_presence(id)?;
         self.end_life(id)?;
         self.server(id).bay.finish();
         self.clock.after(delay, Happening::Start { server: id });

@@ -8,7 +8,7 @@ use crate::world::{Happening, Life, World};
 use evenkeel_engine::Event;
 use evenkeel_store::{IoId, IoKind};
 use evenkeel_types::store_op::{StoreError, StoreOp, StoreOutcome, StoreReply, StoreTicket};
-use evenkeel_types::{Epoch, ExtentId, Region, ServerId};
+use evenkeel_types::{BlockRange, Epoch, ExtentId, Region, Regions, ServerId};
 use std::time::Duration;
 
 /// What the judges want to know of a store operation when it ends.
@@ -19,6 +19,7 @@ pub(super) enum OpNote {
     ReadRegion { extent: ExtentId, region: Region },
     Read { extent: ExtentId },
     Install { extent: ExtentId, region: Region, bad: u16 },
+    Write { extent: ExtentId, blocks: BlockRange },
     Free { extent: ExtentId },
     Forget { extent: ExtentId },
 }
@@ -44,7 +45,7 @@ impl World<'_> {
                         write.replaces.first().copied().unwrap_or_default()
                     ),
                 );
-                (write.extent, None)
+                (write.extent, Some(OpNote::Write { extent: write.extent, blocks: write.blocks }))
             }
             StoreOp::Accept { extent, epoch, .. } => {
                 (*extent, Some(OpNote::Accept { extent: *extent, epoch: *epoch }))
@@ -55,8 +56,11 @@ impl World<'_> {
             }
             StoreOp::Read { extent, .. } => (*extent, Some(OpNote::Read { extent: *extent })),
             StoreOp::InstallRegion { extent, region, replaces, image } => {
-                // What cannot be read is taken once more from a copy that can.
-                if *replaces == image.version && !self.damage.is_in(id, *extent, *region) {
+                // What cannot be read is taken once more from a copy that can. And an owner without room for a write does not
+                // know which copies had it already.
+                let is_known = !self.damage.is_in(id, *extent, *region)
+                    && !self.without_room.contains(&(*extent, *region));
+                if *replaces == image.version && is_known {
                     let what = format!("{id} gets region {region} again, which it has in version {replaces}");
                     return Err(Violation::new("versions", *extent, what));
                 }
@@ -110,6 +114,9 @@ impl World<'_> {
             }
             (Some(OpNote::Install { extent, region, bad }), Ok(_)) => {
                 self.damage.has_put(id, extent, region, bad);
+            }
+            (Some(OpNote::Write { extent, blocks }), Err(StoreError::NoSpace)) => {
+                self.without_room.extend(Regions::touched_by(blocks).iter().map(|region| (extent, region)));
             }
             (Some(OpNote::Forget { extent }), Ok(_)) => self.routing.forgotten(id, extent),
             (Some(OpNote::Free { extent }), Ok(_)) => {
