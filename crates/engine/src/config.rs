@@ -58,6 +58,9 @@ pub const REBUILD_FULL_AT: f64 = 0.925;
 pub const REBUILD_AFTER: Duration = Duration::from_secs(600);
 /// Extents that are noted at once because they need a route entry before their volume gets another place.
 pub const PLACING_NOTED_MAX: usize = 1024;
+/// How long the owner of an extent is waited for to give it a route entry before a server with a copy in which something was
+/// written does.
+pub const OTHERS_ENTERED_AFTER: Duration = Duration::from_secs(5);
 /// From how many extents on that have no entry of their own one is made for all of a run, if they are all written to: what was
 /// never written to has no record, and no move would take it off a server that is emptied later.
 pub const RUN_ENTERED_FROM: usize = 8;

@@ -177,7 +177,7 @@ pub(crate) struct Core {
     pub(crate) awaiting_lease: BTreeSet<ExtentId>,
     /// Extents of this server with a move under way.
     pub(crate) moving: BTreeSet<ExtentId>,
-    /// Extents of this server that need a route entry, as another place of their volume would re-route them, and whether
+    /// Extents with a copy here that need a route entry, as another place of their volume would re-route them, and whether
     /// something was written to them. Of the others it holds only as long as their reigns wait for it.
     pub(crate) to_enter: BTreeMap<ExtentId, bool>,
     /// Syncing: extents whose owner promised that all regions are current here.

@@ -5,7 +5,9 @@
 //! their way that the records do not show yet. Who owns what may change with each change of a member of the present place;
 //! then everything is looked at again.
 
-use crate::config::{DIRECTORY_PATIENCE, LEASE_GUARD, PLACING_NOTED_MAX, RUN_ENTERED_FROM, SWEEP_PAGE};
+use crate::config::{
+    DIRECTORY_PATIENCE, LEASE_GUARD, OTHERS_ENTERED_AFTER, PLACING_NOTED_MAX, RUN_ENTERED_FROM, SWEEP_PAGE,
+};
 use crate::core::{Pending, TxnFor};
 use crate::engine::Engine;
 use crate::owner::Phase;
@@ -43,6 +45,7 @@ struct Scan {
     wanted: PlacedRecord,
     /// From which extent on the next page is; none behind the last.
     cursor: Option<ExtentId>,
+    began: Time,
 }
 
 impl Engine {
@@ -59,7 +62,7 @@ impl Engine {
         let is_it = |scan: &Scan| scan.volume == volume && scan.wanted == wanted;
         if !self.placing.scan.as_ref().is_some_and(is_it) {
             let (number, cursor) = (self.core.serial(), Some(ExtentId { volume, index: 0 }));
-            self.placing.scan = Some(Scan { volume, number, asked: false, wanted, cursor });
+            self.placing.scan = Some(Scan { volume, number, asked: false, wanted, cursor, began: now });
         }
         self.ask_for_records();
         self.confirm();
@@ -83,7 +86,17 @@ impl Engine {
         let Some(scan) = self.placing.scan.as_mut().filter(|scan| !scan.asked) else {
             return;
         };
-        let number = scan.number;
+        let (number, volume) = (scan.number, scan.volume);
+        // The records do not show yet what is on its way to a copy here, and its owner may be gone.
+        let is_copy = |pending: &Pending| match pending {
+            Pending::ReplicaWrite { extent, .. } | Pending::Install { extent, .. } => {
+                extent.volume == volume && self.core.is_to_be_placed(*extent)
+            }
+            _ => false,
+        };
+        if self.core.pending.values().any(|(_, pending)| is_copy(pending)) {
+            return;
+        }
         if let Some(from) = scan.cursor.filter(|_| self.core.to_enter.len() < PLACING_NOTED_MAX) {
             scan.asked = true;
             self.core.store(Pending::Placing { number }, StoreOp::List { from, max: SWEEP_PAGE });
@@ -109,8 +122,12 @@ impl Engine {
         self.continue_placing();
     }
 
+    /// Whether an extent needs an entry, if something was written to it: also if that is known only from a copy here. Where
+    /// the owner's record shows nothing of it, it was never acknowledged; but the copy would come to life again with a later
+    /// place that makes this server owner, if it was not freed in time.
     fn needs_entry(&self, id: ExtentId) -> bool {
-        self.core.is_to_be_placed(id) && self.is_mine(id)
+        let me = self.core.me();
+        self.core.is_to_be_placed(id) && self.core.route(id).is_some_and(|route| route.replicas.contains(&me))
     }
 
     fn is_mine(&self, id: ExtentId) -> bool {
@@ -161,13 +178,18 @@ impl Engine {
     }
 
     /// Whether an extent's entry is to be asked for now: at once if somebody waits for it, else when it is known how many
-    /// of its run need one. A move that is being prepared brings an entry of its own.
+    /// of its run need one; that of another owner's extent when the owner has had the time for it. A move that is being
+    /// prepared brings an entry of its own.
     fn is_due(&self, id: ExtentId) -> bool {
         if self.core.moving.contains(&id) {
             return false;
         }
         if self.is_waiting(id) {
             return true;
+        }
+        if !self.is_mine(id) {
+            let began = self.placing.scan.as_ref().map(|scan| scan.began);
+            return began.is_some_and(|began| self.core.now.since(began) >= OTHERS_ENTERED_AFTER);
         }
         let behind = (id.index / EXTENTS_PER_RUN + 1).saturating_mul(EXTENTS_PER_RUN);
         match &self.placing.scan {

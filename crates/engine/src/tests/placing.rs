@@ -263,6 +263,43 @@ fn what_was_never_written_to_and_waits_for_its_entry_does_not_keep_the_place_fro
     assert!(entries(&world).is_empty());
 }
 
+/// It was never acknowledged, as the owner's store never had it. Without an entry its copy would be one of an extent that is
+/// somewhere else; if it was not freed there in time it would come to life again with a later place.
+#[test]
+fn a_first_write_that_only_a_copy_has_is_entered_too_and_looked_for_when_it_is_durable() {
+    let mut world = started(4, 2);
+    assert_eq!(world.byte_at(1, at(7), BLOCK), 0);
+    world.hold_stores.extend([1, 2]);
+    let _ = world.write(1, at(7), BLOCK, 7);
+    world.settle();
+    let is_write = |(_, op): &(_, StoreOp)| matches!(op, StoreOp::Write(_));
+    while !world.servers[&2].store.queue.iter().any(is_write) {
+        // Space is set aside first.
+        for n in [1, 2] {
+            if !world.servers[&n].store.queue.front().is_none_or(is_write) {
+                world.step_store(n);
+            }
+        }
+        world.settle();
+    }
+    world.crash(1);
+    world.start(1);
+    world.publish(&[3, 4]);
+    world.settle();
+    let is_list = |(_, op): &(_, StoreOp)| matches!(op, StoreOp::List { .. });
+    assert!(!world.servers[&2].store.queue.iter().any(is_list), "the write is still on its way");
+    world.hold_stores.clear();
+    world.pass_ms(4_000);
+    assert!(!world.swap() && world.hash(2, 7) != 0 && world.hash(1, 7) == 0);
+    world.pass_ms(6_000);
+    assert!(world.swap());
+    world.pass_ms(1_000);
+    assert_eq!((entries(&world), world.owner(7)), (vec![7], 1));
+    let byte = world.byte_at(3, at(7), BLOCK);
+    assert_equal_copies(&world, 7, &[1, 2]);
+    assert_eq!(byte, 0, "the owner's copy wins");
+}
+
 #[test]
 fn an_entry_is_made_only_when_there_is_a_record() {
     let mut world = started(2, 1);
