@@ -17,7 +17,8 @@ const ISOLATED_PER_MILLE: u64 = 40;
 
 /// Of 1000 servers that hear nothing of the directory, so many do not get to renewing their live keys either.
 const MUTE_PER_MILLE: u64 = 500;
-
+/// Changes of weights for each server that is to be emptied.
+const REWEIGHED_PER_DRAIN: u32 = 4;
 /// After each so many seconds of virtual time, faults come once as seldom again.
 const THINS_OUT_S: u32 = 20;
 
@@ -60,6 +61,8 @@ pub(crate) enum Fault {
     Stop(ServerId),
     /// The directory is restored, and its routes rebuilt.
     Rebuild,
+    /// A server gets another weight.
+    Reweigh,
 }
 
 impl World<'_> {
@@ -78,6 +81,7 @@ impl World<'_> {
             Fault::Blackout,
             Fault::Drain,
             Fault::BackUp,
+            Fault::Reweigh,
         ] {
             self.plan_next(fault);
         }
@@ -95,6 +99,7 @@ impl World<'_> {
             Fault::CutOff => scenario.cut_off_every,
             Fault::Blackout => scenario.blackout_every,
             Fault::Drain => scenario.drain_every,
+            Fault::Reweigh => scenario.drain_every.map(|every| every / REWEIGHED_PER_DRAIN),
             Fault::BackUp => scenario.restore_every,
             Fault::CrashOf(_)
             | Fault::Mend(_)
@@ -177,6 +182,7 @@ impl World<'_> {
             }
             Fault::Blackout => self.blackout(),
             Fault::Drain => self.drain(server),
+            Fault::Reweigh => self.reweigh(server),
             Fault::Undrain(server) => self.set_draining(server, false),
             Fault::BackUp => {
                 self.back_up();

@@ -14,7 +14,7 @@ use std::time::Duration;
 /// When volumes are placed anew for the first time: by then some are written to all over.
 pub(crate) const FIRST_PLACED_AFTER: Duration = Duration::from_secs(4);
 /// How often the planner looks.
-const PLACED_EVERY: Duration = Duration::from_millis(700);
+const PLACED_EVERY: Duration = Duration::from_millis(100);
 /// Of transactions whose outcome the engine does not wait for.
 const NOBODYS: TxnTicket = TxnTicket(u64::MAX);
 
@@ -55,6 +55,23 @@ impl World<'_> {
         }
         self.note(About::Group, format_args!("{server} is to be emptied: {draining}"));
         let txn = change::set_draining(&view, server, draining);
+        let txn = txn.map_err(|error| Violation::new("directory", None, error.to_string()))?;
+        let outcome = self.directory.carry_out(&txn);
+        outcome.map_err(|error| Violation::new("directory", None, error.to_string()))?;
+        self.follow_directory()
+    }
+
+    /// A server gets another weight: volumes are to be placed anew.
+    pub(crate) fn reweigh(&mut self, server: ServerId) -> Result<(), Violation> {
+        if self.directory.is_lost() {
+            return Ok(());
+        }
+        let view = self.directory.view();
+        let Some(mut record) = view.server(server).map(|kept| kept.record.clone()) else { return Ok(()) };
+        record.capacity.bytes = self.rng.between(1, 8) << 30;
+        self.note(About::Group, format_args!("{server} has {} bytes", record.capacity.bytes));
+        self.coverage.count(Row::Reweighed);
+        let txn = change::update_server(&view, server, &record);
         let txn = txn.map_err(|error| Violation::new("directory", None, error.to_string()))?;
         let outcome = self.directory.carry_out(&txn);
         outcome.map_err(|error| Violation::new("directory", None, error.to_string()))?;
