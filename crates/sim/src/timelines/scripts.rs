@@ -9,17 +9,20 @@ use evenkeel_peer::Message;
 fn timeline_02_of_two_that_suspect_each_other_one_goes() {
     play(2, |stage| {
         let (a, b, c) = (stage.a, stage.b, stage.c);
+        stage.crash(c);
+        stage.until_state(c, Down);
         stage.write(a, 0);
-        // Both reach C, and nobody else.
+        // Neither hears of the other's mark before it makes its own.
+        stage.deafen(a, 6000);
+        stage.deafen(b, 6000);
         stage.cut(a, b);
-        stage.pass(8000);
+        stage.pass(5000);
         let up = [a, b].iter().filter(|server| stage.state_of(**server) == Up).count();
         assert_eq!(up, 1, "one of the two, and one only, goes on");
-        stage.write(c, 0);
         stage.mend(a, b);
         stage.until_state(a, Up);
         stage.until_state(b, Up);
-        stage.read(c, 0);
+        stage.read(a, 0);
     });
 }
 
@@ -54,10 +57,14 @@ fn timeline_06_an_old_write_that_lands_behind_a_copy_is_refused() {
         stage.world.break_connection(a, b);
         // A attaches B anew, and the copy carries w1.
         stage.until("w1 is acknowledged", |stage| !stage.is_open(a));
+        stage.hold_no_more();
+        stage.write(a, 0);
         assert!(stage.deliver_held() > 0);
         stage.pass(500);
-        stage.write(a, 0);
-        stage.read(a, 0);
+        // What A has, B has: it is asked when A is gone.
+        stage.crash(a);
+        stage.until_state(a, Down);
+        stage.read(b, 0);
     });
 }
 
@@ -88,11 +95,14 @@ fn timeline_09_a_propose_without_an_answer_is_not_told_by_reading() {
         let (a, b, c) = (stage.a, stage.b, stage.c);
         stage.write(a, 0);
         stage.move_up_to_propose(c);
-        stage.begin_write(b, 0);
         stage.lose_the_answer();
-        stage.pass(200);
+        stage.part(a, c);
+        stage.begin_write(b, 0);
+        stage.pass(450);
         // A does not know. Whatever the directory makes of it, w1 is there.
+        assert!(stage.is_open(b), "nothing is acknowledged without C, which may own by now");
         stage.let_propose(false);
+        stage.mend(a, c);
         stage.until("w1 is acknowledged", |stage| !stage.is_open(b));
         stage.read(c, 0);
         stage.pass(3000);
@@ -107,9 +117,13 @@ fn timeline_10_a_target_frees_nothing_on_a_view_older_than_the_intent() {
         let (a, c) = (stage.a, stage.c);
         stage.write(a, 0);
         // C knows nothing of the move of which it is the target, and looks through its store meanwhile.
-        stage.deafen(c, 4000);
+        stage.deafen(c, 9000);
         stage.move_up_to_propose(c);
-        stage.pass(6000);
+        // With the connection goes what C knows of being attached.
+        stage.part(a, c);
+        stage.pass(1200);
+        stage.mend(a, c);
+        stage.pass(1500);
         assert!(stage.let_propose(true), "all is at C");
         stage.until("C owns", |stage| stage.owner() == stage.c);
         stage.read(a, 0);

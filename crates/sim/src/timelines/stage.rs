@@ -186,6 +186,17 @@ impl<'a> Stage<'a> {
         self.world.net.break_off(one, other, None);
     }
 
+    /// Nothing gets from one to the other any more, and both notice.
+    pub(super) fn part(&mut self, one: ServerId, other: ServerId) {
+        self.world.net.cut(pair_of(one, other), true);
+        for (server, peer) in [(one, other), (other, one)] {
+            if let Some(wire) = self.world.net.wire(server, peer) {
+                self.world.clock.after(Duration::from_millis(1), Happening::SideDown { wire, server });
+            }
+        }
+        self.world.net.break_off(one, other, None);
+    }
+
     pub(super) fn mend(&mut self, one: ServerId, other: ServerId) {
         self.world.net.cut(pair_of(one, other), false);
     }
@@ -245,6 +256,11 @@ impl<'a> Stage<'a> {
 
     pub(super) fn hold(&mut self, holds: fn(ServerId, ServerId, &Message) -> bool) {
         self.world.script.holds = Some(holds);
+    }
+
+    /// What was held back stays so, and nothing more is.
+    pub(super) fn hold_no_more(&mut self) {
+        self.world.script.holds = None;
     }
 
     /// What was held back arrives after all, over whatever connection there is now.
