@@ -180,6 +180,8 @@ pub(crate) struct Core {
     /// Extents with a copy here that need a route entry, as another place of their volume would re-route them, and whether
     /// something was written to them. Of the others it holds only as long as their reigns wait for it.
     pub(crate) to_enter: BTreeMap<ExtentId, bool>,
+    /// Something changed about which of them are due.
+    pub(crate) entries_due: bool,
     /// Syncing: extents whose owner promised that all regions are current here.
     pub(crate) promises: BTreeSet<ExtentId>,
     /// Copies that were promised to be current, by the server that has them.
@@ -231,6 +233,7 @@ impl Core {
             awaiting_lease: BTreeSet::new(),
             moving: BTreeSet::new(),
             to_enter: BTreeMap::new(),
+            entries_due: false,
             promises: BTreeSet::new(),
             caught_up: VecDeque::new(),
             checked: VecDeque::new(),
@@ -278,6 +281,12 @@ impl Core {
     /// Whether the extent needs a route entry before it is used any further, see [`crate::membership`].
     pub(crate) fn is_to_be_placed(&self, extent: ExtentId) -> bool {
         self.view.as_ref().is_some_and(|view| view.is_to_be_placed(extent))
+    }
+
+    /// Takes note of an extent that needs a route entry: once something was written to it, for that.
+    pub(crate) fn note_entry(&mut self, extent: ExtentId, is_written: bool) {
+        *self.to_enter.entry(extent).or_default() |= is_written;
+        self.entries_due = true;
     }
 
     /// The lowest incarnation of a server that the view allows; lower ones are fenced.

@@ -20,8 +20,12 @@ use evenkeel_types::{ExtentId, ServerId, Time, VolumeId};
 use std::collections::BTreeMap;
 
 /// What is under way for places that are to come.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub(crate) struct Placing {
+    /// Records of a page.
+    pub(crate) page: u32,
+    /// Extents that are noted before another page is asked for.
+    pub(crate) noted_max: usize,
     scan: Option<Scan>,
     /// Entries were asked for, and not answered; since when.
     entering: Option<Time>,
@@ -31,6 +35,20 @@ pub(crate) struct Placing {
     enter_at: Time,
     /// A confirmation was given, and not answered; since when.
     confirming: Option<Time>,
+}
+
+impl Default for Placing {
+    fn default() -> Self {
+        Self {
+            page: SWEEP_PAGE,
+            noted_max: PLACING_NOTED_MAX,
+            scan: None,
+            entering: None,
+            entered: Revision::ZERO,
+            enter_at: Time::ZERO,
+            confirming: None,
+        }
+    }
 }
 
 /// The search for extents of one volume that need entries.
@@ -52,6 +70,7 @@ impl Engine {
     /// Goes on as far as possible.
     pub(crate) fn continue_placing(&mut self) {
         let now = self.core.now;
+        self.core.entries_due = true;
         for since in [&mut self.placing.entering, &mut self.placing.confirming] {
             since.take_if(|since| now.since(*since) >= 4 * DIRECTORY_PATIENCE);
         }
@@ -97,9 +116,10 @@ impl Engine {
         if self.core.pending.values().any(|(_, pending)| is_copy(pending)) {
             return;
         }
-        if let Some(from) = scan.cursor.filter(|_| self.core.to_enter.len() < PLACING_NOTED_MAX) {
+        if let Some(from) = scan.cursor.filter(|_| self.core.to_enter.len() < self.placing.noted_max) {
             scan.asked = true;
-            self.core.store(Pending::Placing { number }, StoreOp::List { from, max: SWEEP_PAGE });
+            let max = self.placing.page;
+            self.core.store(Pending::Placing { number }, StoreOp::List { from, max });
         }
     }
 
@@ -110,13 +130,13 @@ impl Engine {
         };
         scan.asked = false;
         let volume = scan.volume;
-        let last = page.last().filter(|_| page.len() >= SWEEP_PAGE as usize).map(|entry| entry.extent);
+        let last = page.last().filter(|_| page.len() >= self.placing.page as usize).map(|entry| entry.extent);
         scan.cursor = last.and_then(super::resync::after).filter(|next| next.volume == volume);
         for entry in page.iter().filter(|entry| entry.extent.volume == volume) {
             // A copy in which nothing was ever written may stay behind when others become replicas.
             let is_written = entry.has_data && (entry.units > 0 || entry.versions_hash != 0);
             if is_written && self.needs_entry(entry.extent) {
-                self.core.to_enter.insert(entry.extent, true);
+                self.core.note_entry(entry.extent, true);
             }
         }
         self.continue_placing();
@@ -134,9 +154,12 @@ impl Engine {
         self.core.route(id).is_some_and(|route| route.owner() == Some(self.core.me()))
     }
 
-    /// Asks for entries, one transaction at a time.
+    /// Asks for entries, one transaction at a time, if anything may have changed about what is due.
     pub(crate) fn enter_extents(&mut self) {
-        if self.core.to_enter.is_empty() || self.placing.entering.is_some() {
+        if !std::mem::take(&mut self.core.entries_due)
+            || self.core.to_enter.is_empty()
+            || self.placing.entering.is_some()
+        {
             return;
         }
         let seen = self.core.view.as_ref().map_or(Revision::ZERO, |view| view.revision());
@@ -191,6 +214,10 @@ impl Engine {
             let began = self.placing.scan.as_ref().map(|scan| scan.began);
             return began.is_some_and(|began| self.core.now.since(began) >= OTHERS_ENTERED_AFTER);
         }
+        if self.core.to_enter.len() >= self.placing.noted_max {
+            // No more is looked for before some of it is done.
+            return true;
+        }
         let behind = (id.index / EXTENTS_PER_RUN + 1).saturating_mul(EXTENTS_PER_RUN);
         match &self.placing.scan {
             Some(scan) if scan.volume == id.volume => scan.cursor.is_none_or(|next| next.index >= behind),
@@ -227,6 +254,7 @@ impl Engine {
     /// The directory answered; what it took, the view shows.
     pub(crate) fn handle_entered(&mut self, outcome: &Result<TxnOutcome, DirectoryError>) {
         self.placing.entering = None;
+        self.core.entries_due = true;
         match outcome {
             Ok(outcome) if outcome.succeeded => self.placing.entered = outcome.revision,
             // The view will show why not.
@@ -257,7 +285,7 @@ impl Engine {
             }
             let is_written = extent.reign.as_ref().is_some_and(|reign| reign.record && !reign.is_blank());
             if is_written && is_mine {
-                self.core.to_enter.insert(*id, true);
+                self.core.note_entry(*id, true);
             }
         }
         // One that lost its first write again, for want of space, has nothing else that ends its serving.

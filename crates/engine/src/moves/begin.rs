@@ -117,6 +117,7 @@ impl Extent {
             return;
         };
         core.moving.remove(&self.id);
+        core.entries_due = true;
         core.event(EngineEvent::MoveRefused { extent: self.id, to: mover.to, why });
         self.unblock(core);
     }

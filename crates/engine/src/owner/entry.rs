@@ -42,9 +42,7 @@ impl Extent {
             (Phase::Serving, true) if reign.is_blank() => self.await_entry(core),
             // It goes on, as the directory may be away: the place does not come before its entry has. A first write that is
             // not durable yet has made no record.
-            (Phase::Serving, true) if reign.record => {
-                core.to_enter.insert(self.id, true);
-            }
+            (Phase::Serving, true) if reign.record => core.note_entry(self.id, true),
             (Phase::Entering, true) => self.ask_for_entry(core),
             (Phase::Entering, false) => self.resume_serving(core),
             _ => {}
@@ -64,7 +62,7 @@ impl Extent {
             return;
         }
         if reign.record {
-            core.to_enter.entry(self.id).or_insert(false);
+            core.note_entry(self.id, false);
         } else {
             self.fence_reign(core);
         }

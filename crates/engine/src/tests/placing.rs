@@ -243,6 +243,22 @@ fn an_extent_that_lost_its_first_write_again_does_not_keep_the_place_from_coming
     assert_eq!((world.owner(6), world.byte_at(1, at(6), BLOCK)), (2, 0));
 }
 
+/// They are noted when the place is published, and then no more is looked for before some of them have their entries: they do
+/// not wait for the rest of their run.
+#[test]
+fn more_extents_in_use_than_are_noted_at_once_do_not_keep_the_place_from_coming() {
+    let mut world = started(2, 1);
+    for index in 0..12 {
+        world.write_now(1, at(index), BLOCK, 1);
+    }
+    let placing = &mut world.servers.get_mut(&1).unwrap().engine.as_mut().unwrap().placing;
+    (placing.page, placing.noted_max) = (4, 4);
+    world.publish(&[2]);
+    world.pass_ms(2_000);
+    assert!(world.swap());
+    assert_eq!(entries(&world), (0..12).collect::<Vec<u32>>());
+}
+
 /// Whoever reads through a thin volume asks for one after the other all the time.
 #[test]
 fn what_was_never_written_to_and_waits_for_its_entry_does_not_keep_the_place_from_coming() {

@@ -118,7 +118,8 @@ pub fn swap_place(view: &View, by: Actor, volume: VolumeId) -> Result<Txn, Chang
     let kept = view.volume(volume).context(NoVolumeSnafu { volume })?;
     let next = view.next_place(volume).context(super::NoNextPlaceSnafu { volume })?;
     let is_any_lost = view.lost_runs(volume).next().is_some();
-    snafu::ensure!(view.is_place_confirmed(volume) && !is_any_lost, super::PlaceNotConfirmedSnafu { volume });
+    let is_ready = view.is_place_confirmed(volume) && !is_any_lost && view.are_present(&next.record.place);
+    snafu::ensure!(is_ready, super::PlaceNotConfirmedSnafu { volume });
     let record = VolumeRecord { place: next.record.place.clone(), ..kept.record.clone() };
     record.check()?;
     let key = view.keys().volume(volume);
@@ -133,7 +134,8 @@ pub fn swap_place(view: &View, by: Actor, volume: VolumeId) -> Result<Txn, Chang
 /// others' turn.
 ///
 /// While a server of a volume's present place is down, no other place is published, and one that was is withdrawn: owners
-/// do not wait for the directory longer than they have to.
+/// do not wait for the directory longer than they have to. So it is while one of the place to come is down: what was never
+/// written to would be routed to a server that is not there.
 #[must_use]
 pub fn next_placing(view: &View, by: Actor) -> Vec<Txn> {
     let mut published = view.next_places().count();
@@ -141,7 +143,11 @@ pub fn next_placing(view: &View, by: Actor) -> Vec<Txn> {
         let wanted = view.wanted_place(volume);
         let made = match (view.next_place(volume), wanted) {
             (None, None) => continue,
-            (None, Some(_)) if !view.is_place_present(volume) || published >= PLACES_PUBLISHED_MAX => {
+            (None, Some(wanted))
+                if !view.is_place_present(volume)
+                    || !view.are_present(&wanted)
+                    || published >= PLACES_PUBLISHED_MAX =>
+            {
                 continue;
             }
             (None, Some(wanted)) => {
@@ -149,7 +155,9 @@ pub fn next_placing(view: &View, by: Actor) -> Vec<Txn> {
                 publish_place(view, by, volume, &wanted)
             }
             (Some(next), wanted)
-                if wanted.as_ref() != Some(&next.record.place) || !view.is_place_present(volume) =>
+                if wanted.as_ref() != Some(&next.record.place)
+                    || !view.is_place_present(volume)
+                    || !view.are_present(&next.record.place) =>
             {
                 withdraw_place(view, by, volume)
             }

@@ -128,6 +128,12 @@ impl View {
         self.placing_servers(volume).all(|(_, record)| record.state != MemberState::Down)
     }
 
+    /// Whether all servers of a place are there: extents may come to each of them when it is swapped in.
+    pub(crate) fn are_present(&self, place: &Place) -> bool {
+        let member = |placed: &PlacedServer| self.member(placed.server).map(|kept| kept.record.state);
+        place.servers().iter().all(|placed| member(placed).is_some_and(|state| state != MemberState::Down))
+    }
+
     /// Whether all servers of a volume's place have confirmed the one to come, as of the latest change of any of them.
     pub(crate) fn is_place_confirmed(&self, volume: VolumeId) -> bool {
         let Some(published) = self.next_place(volume).map(|kept| kept.revision) else { return false };

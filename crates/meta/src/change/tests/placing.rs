@@ -169,6 +169,23 @@ fn a_place_is_withdrawn_and_not_published_while_a_server_of_the_present_one_is_d
     assert!(group.is_published());
 }
 
+/// What was never written to is not to be routed to a server that is not there, and may never be again.
+#[test]
+fn no_place_is_published_or_swapped_in_over_a_server_that_is_down() {
+    let mut group = Group::new(2, 1);
+    group.join(3);
+    group.put_member(3, |record| record.state = MemberState::Down);
+    assert!(!group.place_on());
+    group.start(ServerId(3));
+    assert!(group.place_on() && group.is_published());
+    (1..=2).for_each(|server| group.confirm(server));
+    group.put_member(3, |record| record.state = MemberState::Down);
+    let swap = swap_place(&group.view, group.actor(1), group.volume);
+    assert!(matches!(swap, Err(ChangeError::PlaceNotConfirmed { .. })));
+    assert!(group.place_on());
+    assert!(!group.is_published() && !group.is_in_place(3));
+}
+
 #[test]
 fn a_place_that_is_not_wanted_any_more_is_withdrawn() {
     let mut group = Group::new(3, 1);
