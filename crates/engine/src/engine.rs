@@ -227,6 +227,7 @@ impl Engine {
                 }
             } else if !self.begin_ordered_moves()
                 && !self.continue_copies()
+                && !self.follow_rebuilds()
                 && !self.continue_resyncs()
                 && !self.continue_scrubbing()
             {

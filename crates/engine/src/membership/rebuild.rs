@@ -1,7 +1,8 @@
 //! Copies at servers that are gone for good, or are being emptied, are made anew elsewhere.
 //!
-//! Each owner does it for its own extents, by the same moves as everything else. It looks through its store's records page
-//! by page, and has a few such moves under way at a time: extents with the fewest good copies first.
+//! Each owner does it for its own extents, by the same moves as everything else. It looks through all of its store's
+//! records, notes those extents that are most urgent (those with the fewest good copies, of equal ones the hottest), and
+//! has a few such moves under way at a time; when it has done what it noted it looks again.
 
 use crate::config::{REBUILD_FULL_AT, REBUILD_REST, REBUILDS_MAX, REBUILDS_NOTED_MAX, SWEEP_PAGE};
 use crate::core::Pending;
@@ -19,17 +20,30 @@ pub(crate) struct Rebuild {
     down_since: BTreeMap<ServerId, Time>,
     /// Shares of their stores that servers use, as far as known.
     used: BTreeMap<ServerId, f64>,
-    /// From which extent on the records are looked through; none between two passes.
-    cursor: Option<ExtentId>,
-    asked: bool,
-    /// No pass begins before: the last one found nothing.
+    /// The hottest extents, as far as known, with their ranks.
+    hot: BTreeMap<ExtentId, usize>,
+    /// The records are being looked through.
+    looks: bool,
+    /// No pass begins before: what the last one found led to nothing.
     rest_until: Time,
-    /// Extents found in this pass, by the number of their good copies, with the replica to be replaced.
-    found: BTreeSet<(usize, ExtentId, ServerId)>,
+    /// What was found and not begun yet: the most urgent, at most [`REBUILDS_NOTED_MAX`].
+    found: BTreeSet<Found>,
+    /// Whether a move was ordered since the last pass began.
+    has_ordered: bool,
     /// Extents with a move that was ordered for this.
     under_way: BTreeSet<ExtentId>,
     /// Whether copies are missing at servers that are gone for good, and by which view.
     misses_copies: (Revision, bool),
+}
+
+/// An extent with a replica to be replaced; the least is the most urgent.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Found {
+    good_copies: usize,
+    /// Among the hottest extents; the same for all others.
+    rank: usize,
+    extent: ExtentId,
+    replaces: ServerId,
 }
 
 const START: ExtentId = ExtentId { volume: VolumeId(0), index: 0 };
@@ -38,6 +52,11 @@ impl Engine {
     /// Tells how full the servers are: copies go to those with the most room.
     pub fn set_used(&mut self, used: impl IntoIterator<Item = (ServerId, f64)>) {
         self.rebuild.used = used.into_iter().collect();
+    }
+
+    /// Tells which extents here are hottest, in that order; more than [`REBUILDS_NOTED_MAX`] are of no use.
+    pub fn set_hot(&mut self, extents: impl IntoIterator<Item = ExtentId>) {
+        self.rebuild.hot = extents.into_iter().take(REBUILDS_NOTED_MAX).zip(0..).collect();
     }
 
     /// The view has changed: notes since when servers are down.
@@ -82,22 +101,46 @@ impl Engine {
             self.rebuild.misses_copies.1 || members.iter().any(|server| self.is_leaving(*server));
         // With many gone it is a cut or a power failure, and copying everything would help nobody.
         if !is_any_leaving || 3 * self.rebuild.down_since.len() > members.len() {
-            self.rebuild.cursor = None;
             self.rebuild.found.clear();
             return;
         }
         self.rebuild.under_way.retain(|id| self.orders.contains_key(id) || self.core.moving.contains(id));
-        let rests = self.rebuild.cursor.is_none() && self.core.now < self.rebuild.rest_until;
-        if self.rebuild.found.is_empty() && !self.rebuild.asked && !rests {
-            let from = *self.rebuild.cursor.get_or_insert(START);
-            self.rebuild.asked = true;
-            self.core.store(Pending::Rebuild, StoreOp::List { from, max: SWEEP_PAGE });
+        if self.rebuild.looks {
+            return;
         }
+        if !self.rebuild.found.is_empty() {
+            self.order_rebuilds();
+        } else if self.core.now >= self.rebuild.rest_until {
+            (self.rebuild.looks, self.rebuild.has_ordered) = (true, false);
+            self.core.store(Pending::Rebuild, StoreOp::List { from: START, max: SWEEP_PAGE });
+        }
+    }
+
+    /// Orders what is most urgent, as far as moves may be under way.
+    fn order_rebuilds(&mut self) {
         while self.rebuild.under_way.len() < REBUILDS_MAX
-            && let Some((_, id, replaces)) = self.rebuild.found.pop_first()
+            && let Some(found) = self.rebuild.found.pop_first()
         {
-            self.order_rebuild(id, replaces);
+            self.order_rebuild(found.extent, found.replaces);
         }
+        if self.rebuild.found.is_empty() && !self.rebuild.has_ordered {
+            // There is nothing to be done, or nowhere to do it: looking again at once would find the same.
+            self.rebuild.rest_until = self.core.now + REBUILD_REST;
+        }
+    }
+
+    /// Goes on at once behind a move that has done what it was ordered for. One that failed is no reason for haste.
+    pub(crate) fn follow_rebuilds(&mut self) -> bool {
+        let is_over = |id: &ExtentId| !self.orders.contains_key(id) && !self.core.moving.contains(id);
+        let is_done = |id: &ExtentId| is_over(id) && self.to_replace(*id).is_none();
+        let done: Vec<ExtentId> = self.rebuild.under_way.iter().copied().filter(|id| is_done(id)).collect();
+        for id in &done {
+            self.rebuild.under_way.remove(id);
+        }
+        if !done.is_empty() && !self.rebuild.looks {
+            self.order_rebuilds();
+        }
+        !done.is_empty()
     }
 
     /// Gives the moves under way the rate at which hosts hardly feel them.
@@ -113,28 +156,28 @@ impl Engine {
 
     /// A page of this server's records came.
     pub(crate) fn handle_rebuild_page(&mut self, page: &[InventoryEntry]) {
-        self.rebuild.asked = false;
-        let is_last = page.len() < SWEEP_PAGE as usize;
-        self.rebuild.cursor = match page.last().filter(|_| !is_last) {
-            Some(entry) => super::resync::after(entry.extent),
-            None => None,
-        };
         for entry in page.iter().filter(|entry| entry.has_data) {
             // Where nothing was written, the volume's next place re-routes the extent without a copy.
             let is_blank = entry.units == 0 && entry.versions_hash == 0;
             if is_blank && self.core.route(entry.extent).is_some_and(|route| route.is_placed()) {
                 continue;
             }
-            if let Some((copies, replaces)) = self.to_replace(entry.extent)
-                && self.rebuild.found.len() < REBUILDS_NOTED_MAX
-            {
-                self.rebuild.found.insert((copies, entry.extent, replaces));
+            let extent = entry.extent;
+            if let Some((good_copies, replaces)) = self.to_replace(extent) {
+                let rank = self.rebuild.hot.get(&extent).copied().unwrap_or(usize::MAX);
+                self.rebuild.found.insert(Found { good_copies, rank, extent, replaces });
+                if self.rebuild.found.len() > REBUILDS_NOTED_MAX {
+                    self.rebuild.found.pop_last();
+                }
             }
         }
-        if is_last && self.rebuild.found.is_empty() {
-            self.rebuild.rest_until = self.core.now + REBUILD_REST;
-        } else {
-            self.continue_rebuild();
+        let is_full = page.len() >= SWEEP_PAGE as usize;
+        match page.last().filter(|_| is_full).and_then(|entry| super::resync::after(entry.extent)) {
+            Some(from) => self.core.store(Pending::Rebuild, StoreOp::List { from, max: SWEEP_PAGE }),
+            None => {
+                self.rebuild.looks = false;
+                self.order_rebuilds();
+            }
         }
     }
 
@@ -163,6 +206,7 @@ impl Engine {
         let rate = Some(self.core.foreground.rate() / REBUILDS_MAX as u64);
         let order = MoveOrder { extent: id, to, replaces: Some(replaces), rate, reason, first: Vec::new() };
         self.rebuild.under_way.insert(id);
+        self.rebuild.has_ordered = true;
         self.handle_order(order);
     }
 

@@ -1,7 +1,11 @@
 //! Copies are made anew beside hosts' requests, and those hardly feel it.
 
 use super::world::World;
-use crate::config::{FOREGROUND_SAMPLES_MIN, FOREGROUND_WINDOW, REBUILD_RATE_START, REBUILDS_MAX};
+use crate::config::{
+    FOREGROUND_SAMPLES_MIN, FOREGROUND_WINDOW, HEARTBEAT_INTERVAL, REBUILD_AFTER, REBUILD_RATE_START,
+    REBUILD_REST, REBUILDS_MAX, SILENCE_MAX,
+};
+use crate::{EngineEvent, MoveStage};
 use evenkeel_types::geometry::{BLOCK_BYTES, EXTENT_BYTES, REGION_BYTES};
 use std::time::Duration;
 
@@ -59,4 +63,55 @@ fn what_requests_take_is_noted_at_the_owner_however_they_came() {
     assert_eq!(world.byte_at(2, 0, BLOCK_BYTES), 2);
     let seen = |n| world.engine(n).core.foreground.seen();
     assert_eq!((seen(1), seen(2)), (3, 0));
+}
+
+/// Extents in the order in which their moves began at the first server.
+fn begun(world: &World) -> Vec<u32> {
+    let begun = world.servers[&1].events.iter().filter_map(|event| match event {
+        EngineEvent::Move(event) if event.stage == MoveStage::Preparing => Some(event.extent.index),
+        _ => None,
+    });
+    begun.collect()
+}
+
+#[test]
+fn the_hottest_extents_are_made_anew_first() {
+    let mut world = World::with_replicas(3, 2);
+    for index in 0..8 {
+        world.write_now(1, index * u64::from(EXTENT_BYTES), BLOCK_BYTES, 1);
+    }
+    let hot = [world.extent(6), world.extent(3), world.extent(7)];
+    world.servers.get_mut(&1).unwrap().engine.as_mut().unwrap().set_hot(hot);
+    world.drain(1);
+    world.pass_ms(10_000);
+    // Two begin at once, in any order.
+    assert_eq!(begun(&world)[..3], [3, 6, 7]);
+    assert!((0..8).all(|index| world.owner(index) != 1));
+}
+
+#[test]
+fn a_move_that_has_done_its_part_is_followed_by_the_next_at_once() {
+    let mut world = World::with_replicas(3, 2);
+    for index in 0..12 {
+        world.write_now(1, index * u64::from(EXTENT_BYTES), BLOCK_BYTES, 1);
+    }
+    world.drain(1);
+    while begun(&world).is_empty() {
+        world.pass_ms(1);
+    }
+    world.pass(HEARTBEAT_INTERVAL / 2);
+    assert_eq!(begun(&world).len(), 12);
+}
+
+/// Where all that are left have a copy already, there is nowhere to make one anew.
+#[test]
+fn records_are_not_looked_through_over_and_over_where_no_server_can_take_a_copy() {
+    let mut world = World::with_replicas(3, 3);
+    world.write_now(1, 0, BLOCK_BYTES, 1);
+    world.crash(3);
+    world.pass(REBUILD_AFTER + SILENCE_MAX + REBUILD_REST);
+    let looks = world.servers[&1].store.lists;
+    world.pass(10 * REBUILD_REST);
+    let looks = world.servers[&1].store.lists - looks;
+    assert!((5..=12).contains(&looks), "{looks} looks in ten rests");
 }

@@ -94,6 +94,8 @@ pub(super) struct MemStore {
     pub(super) reserved: BTreeMap<ExtentId, Regions>,
     /// Images of regions are read at once, and answered when the test says so.
     pub(super) slow_images: bool,
+    /// Pages of records that were asked for.
+    pub(super) lists: usize,
     pub(super) images: VecDeque<(StoreTicket, StoreOutcome)>,
 }
 
@@ -197,6 +199,7 @@ impl MemStore {
                 Ok(StoreReply::Done)
             }
             StoreOp::List { from, max } => {
+                self.lists += 1;
                 let entries = self.records.range(from..).take(max as usize);
                 let entry = |(extent, record): (&ExtentId, &Record)| InventoryEntry {
                     extent: *extent,

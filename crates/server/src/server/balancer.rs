@@ -33,6 +33,8 @@ pub(crate) struct Balancer {
 pub(crate) struct Tick {
     /// The report for the peers, encoded.
     pub(crate) report: Bytes,
+    /// The extents here with most heat, hottest first.
+    pub(crate) hot: Vec<ExtentId>,
     /// Moves to be made, of this server's extents and, if it plans, of others'.
     pub(crate) decisions: Vec<Decision>,
     /// What is to be written into the records of moves.
@@ -132,6 +134,7 @@ impl Balancer {
         self.settle_history(now, view);
         self.note_coming(view);
         let report = self.monitor.tick(now);
+        let hot = report.hot.iter().map(|hot| hot.extent).collect();
         let report =
             Bytes::from(postcard::to_allocvec(&report).expect("a report has a bounded, plain shape"));
         let mut group = self.monitor.view(now);
@@ -145,7 +148,7 @@ impl Balancer {
             decisions = decide(now, &group, &limits, &self.history);
             decisions.iter().for_each(|decision| self.history.decided(now, decision));
         }
-        Tick { report, decisions, records }
+        Tick { report, hot, decisions, records }
     }
 
     /// Moves to this server are led by others; the directory says which there are.

@@ -460,7 +460,10 @@ async fn balance(core: Rc<Core>, presence: Presence, by: Actor) {
             next.into_iter().flatten().flatten().for_each(|txn| core.record(txn));
         }
         let used = core.with_balancer(|balancer| balancer.used(now));
-        core.with_engine(|engine| engine.set_used(used));
+        core.with_engine(|engine| {
+            engine.set_used(used);
+            engine.set_hot(tick.hot);
+        });
         core.with_links(|links| {
             let peers: Vec<_> = links.connected().collect();
             peers.into_iter().for_each(|to| links.send(to, &Message::Load { report: tick.report.clone() }));
