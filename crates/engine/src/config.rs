@@ -16,6 +16,8 @@ pub const PEER_SILENCE_MAX: Duration = LEASE;
 pub const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// How long an operation of the store may take, before its server says that others had better go on without it.
 pub const STORE_STALL_MAX: Duration = Duration::from_secs(3);
+/// A server with an operation of the store that takes longer marks nobody: it may be no better off.
+pub const STORE_SLOW_MAX: Duration = Duration::from_secs(1);
 /// The same as [`SILENCE_MAX`] for a server that has not answered yet in its present life, or in this server's: where all start together,
 /// not all are there at once.
 pub const START_PATIENCE: Duration = Duration::from_secs(5);

@@ -155,9 +155,7 @@ impl Core {
     /// A host's write that was sent at that time has been answered.
     pub(super) fn note_write_answered(&mut self, server: ServerId, sent_at: Time) {
         let now = self.now;
-        if let Some(pace) = self.paces.get_mut(&server) {
-            pace.note_write(now, sent_at);
-        }
+        self.pace(server).note_write(now, sent_at);
     }
 }
 

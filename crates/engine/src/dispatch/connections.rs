@@ -129,7 +129,8 @@ impl Engine {
     fn consider_giving_up(&mut self) {
         self.core.gives_up = self.core.store_stopped || self.is_store_stalled();
         if self.core.gives_up {
-            self.core.leases_after = Some(self.core.now);
+            let now = self.core.now;
+            self.core.leases_after = Some(now);
             for peer in self.core.peers.values_mut() {
                 peer.lease_from = None;
             }
@@ -159,7 +160,8 @@ impl Engine {
             } else if heartbeat.gives_up {
                 peer.last_answered = peer.earlier_answered;
             }
-            let is_new = heartbeat.gives_up && !std::mem::replace(&mut peer.gives_up, heartbeat.gives_up);
+            let gave_up = std::mem::replace(&mut peer.gives_up, heartbeat.gives_up);
+            let is_new = heartbeat.gives_up && !gave_up;
             let ack = HeartbeatAck { sent_at: heartbeat.sent_at, is_lease, voided };
             self.core.send(from, Message::HeartbeatAck(ack));
             if is_new {

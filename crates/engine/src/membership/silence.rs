@@ -2,7 +2,7 @@
 
 use crate::config::{
     LINK_CUT_PATIENCE, MARK_AGAIN_AFTER, MARK_PATIENCE, PROBE_PATIENCE, REACHED_WITHIN, SILENCE_MAX,
-    START_PATIENCE, STORE_STALL_MAX,
+    START_PATIENCE, STORE_SLOW_MAX, STORE_STALL_MAX,
 };
 use crate::core::TxnFor;
 use crate::engine::Engine;
@@ -87,7 +87,10 @@ impl Engine {
 
     /// Whether this server may mark others: it is up, or owns something for want of one that is, and could take over.
     fn may_mark(&self) -> bool {
-        if self.core.gives_up {
+        // Where all disks are slow at once, whoever notices first is no better than the others. And behind such a time each
+        // is to hear first how the others are: nobody answers heartbeats that ask for no lease.
+        let gave_up = self.core.leases_after.is_some_and(|after| self.core.now.since(after) < SILENCE_MAX);
+        if gave_up || self.has_store_waited(STORE_SLOW_MAX) {
             return false;
         }
         let me = self.core.me();
@@ -168,6 +171,10 @@ impl Engine {
 
     /// A peer asks whether this server reaches another one.
     pub(crate) fn handle_probe(&mut self, from: ServerId, probe: Probe) {
+        if self.core.gives_up {
+            // What it knows of others is old.
+            return;
+        }
         let answered = self.membership.answered.get(&probe.server);
         let reached = !self.has_given_up(probe.server)
             && answered.is_some_and(|at| self.core.now.since(*at) <= REACHED_WITHIN);
@@ -239,7 +246,12 @@ impl Engine {
 
     /// Whether an operation of the store has taken so long that others had better go on without this server.
     pub(crate) fn is_store_stalled(&self) -> bool {
+        self.has_store_waited(STORE_STALL_MAX)
+    }
+
+    /// Whether an operation of the store takes longer than that.
+    fn has_store_waited(&self, longer: Duration) -> bool {
         let oldest = self.core.pending.values().map(|(since, _)| *since).min();
-        oldest.is_some_and(|since| self.core.now.since(since) > STORE_STALL_MAX)
+        oldest.is_some_and(|since| self.core.now.since(since) > longer)
     }
 }

@@ -1,12 +1,12 @@
 //! Several copies of each extent: what one server alone cannot lose.
 
 use super::world::{TxnFate, World};
-use crate::EngineEvent;
 use crate::config::{HEARTBEAT_INTERVAL, STORE_STALL_MAX};
+use crate::{EngineEvent, Event};
 use evenkeel_meta::MemberState;
-use evenkeel_types::ServerId;
 use evenkeel_types::geometry::{BLOCK_BYTES, REGION_BYTES};
 use evenkeel_types::store_op::StoreOp;
+use evenkeel_types::{ExtentId, ServerId, VolumeId};
 
 const BLOCK: u32 = BLOCK_BYTES;
 
@@ -201,6 +201,54 @@ fn an_owner_whose_store_hangs_is_replaced_at_once() {
     assert!(world.outcome(3, write).unwrap().is_ok());
     assert_eq!(world.owner(0), 2);
     assert_eq!(world.byte_at(3, 0, BLOCK), 2);
+}
+
+/// Where all disks hang at once nobody is better off than the others, and when they answer again all go on as before.
+#[test]
+fn nobody_is_marked_where_all_disks_hang_at_once() {
+    for servers in [2, 3] {
+        let mut world = World::with_replicas(servers, 2);
+        world.write_now(1, 0, BLOCK, 1);
+        let write = world.write(1, 0, BLOCK, 2);
+        for n in 1..=servers {
+            world.hold_stores.insert(n);
+            // Each has something to do for its neighbour, and none notices at the same time as another.
+            let neighbour = n % servers + 1;
+            let engine = world.servers.get_mut(&neighbour).unwrap().engine.as_mut().unwrap();
+            assert!(engine.ask_inventory(ServerId(n), 1, ExtentId { volume: VolumeId(0), index: 0 }, 1));
+            world.event(neighbour, Event::Timer);
+            world.pass(HEARTBEAT_INTERVAL / 3);
+        }
+        world.pass(2 * STORE_STALL_MAX);
+        assert!((1..=servers).all(|n| world.engine(n).core.gives_up));
+        world.hold_stores.clear();
+        world.pass_ms(8_000);
+        let marks: u64 = (1..=servers).map(|n| world.engine(n).counters().marked_down).sum();
+        assert_eq!(marks, 0, "of {servers}");
+        assert!(world.outcome(1, write).unwrap().is_ok());
+        assert_eq!(world.byte_at(2, 0, BLOCK), 2);
+    }
+}
+
+/// Its disk answers again before anybody could mark it: what it said then counts no longer.
+#[test]
+fn a_server_whose_store_answers_again_is_as_good_as_before() {
+    let mut world = World::with_replicas(3, 2);
+    world.write_now(1, 0, BLOCK, 1);
+    world.hold_stores.insert(1);
+    let write = world.write(3, 0, BLOCK, 2);
+    world.hold_txns = true;
+    world.pass(STORE_STALL_MAX + 2 * HEARTBEAT_INTERVAL);
+    assert!(world.engine(2).core.peers[&ServerId(1)].gives_up);
+    world.txns.clear();
+    world.hold_stores.clear();
+    world.pass(HEARTBEAT_INTERVAL);
+    world.txns.clear();
+    world.hold_txns = false;
+    world.pass_ms(8_000);
+    let marks: u64 = (1..=3).map(|n| world.engine(n).counters().marked_down).sum();
+    assert_eq!(marks, 0);
+    assert!(world.outcome(3, write).unwrap().is_ok());
 }
 
 /// The move of one of two copies; the owner stays.
