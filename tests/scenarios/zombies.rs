@@ -196,7 +196,7 @@ fn servers_stand_still(victim: Victim) {
         stage.add_server();
         // It is to be a gateway and nothing else: of what will be written for the first time nothing goes there either.
         let _ = stage.servers[0].evenkeel(&["server", "drain", "s3"]).ok();
-        let is_drained = || stage.servers[0].evenkeel(&["server", "list"]).ok().contains(" drained");
+        let is_drained = || stage.servers[0].evenkeel(&["server", "list"]).ok().stdout.contains(" drained");
         assert!(comes_true(WITHIN, is_drained), "s3 is not drained");
         target
     } else {
