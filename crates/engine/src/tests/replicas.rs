@@ -568,7 +568,7 @@ fn a_write_that_a_copy_has_in_part_is_done_in_the_other_part_only() {
     world.settle();
     assert_eq!(world.waiting(1, 2, "copy"), 2);
     let first = world.take_message(1, 2, "copy");
-    world.event(2, crate::Event::Message { from: ServerId(1), message: first });
+    world.event(2, Event::Message { from: ServerId(1), message: first });
     world.settle();
     world.crash(1);
     world.hold_links.clear();
