@@ -2,6 +2,7 @@
 
 use evenkeel_tests::{Blocks, Ended, Group, GroupOptions, Processes, Session, StopAtEnd, Writer};
 use std::collections::BTreeSet;
+use std::net::TcpListener;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,16 @@ fn replicas(asked: &Group, volume: &str) -> Vec<Vec<String>> {
 fn named(asked: &Group, volume: &str, server: &str) -> usize {
     let replicas = replicas(asked, volume);
     replicas.iter().filter(|names| names.iter().any(|name| name == server)).count()
+}
+
+/// Whether anybody connects to a port of this machine within a second: servers try it five times a second.
+fn is_dialled(port: u16) -> bool {
+    let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port is free");
+    listener.set_nonblocking(true).expect("a listener");
+    (0..20).any(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        listener.accept().is_ok()
+    })
 }
 
 fn process(group: &Processes, number: u16, flags: &str) -> Group {
@@ -195,6 +206,7 @@ fn a_forgotten_servers_last_copies_are_named_and_read_as_medium_errors_and_the_r
     }
     let _ = asked.evenkeel(&["route", "double", "--verify"]).ok();
     assert_eq!(rows(asked).len(), 2);
+    assert!(!is_dialled(group.processes[2].peer_port(1)), "nobody looks for a server that is gone for good");
     let refused = group.processes[2].start_in_vain();
     refused.refusal(1, &["'s3'", "removed from the group", "forgotten"]);
     // The name is free for a server with another data folder.

@@ -1,7 +1,8 @@
 use super::*;
 use crate::membership;
+use crate::server::fixture::join;
 use evenkeel_meta::change::{self, Actor, NewVolume};
-use evenkeel_meta::records::{AccessRecord, CounterName, RouteEntry, ServerCapacity, ServerRecord};
+use evenkeel_meta::records::{AccessRecord, CounterName, RouteEntry};
 use evenkeel_meta::{MemoryDirectory, Operation, Replicas};
 use evenkeel_types::Incarnation;
 use std::time::Duration;
@@ -18,20 +19,7 @@ impl Group {
     fn at_the_backup() -> Self {
         let (directory, keys) = (MemoryDirectory::default(), Keyspace::new("lab").unwrap());
         let number = membership::begin_group(&directory, &keys, "lab").unwrap();
-        for name in ["s1", "s2", "s3"] {
-            let record = ServerRecord {
-                name: name.to_owned(),
-                portals: Vec::new(),
-                peer: String::new(),
-                api: None,
-                domain: name.to_owned(),
-                capacity: ServerCapacity::default(),
-                store_id: 7,
-            };
-            let id = membership::register(&directory, &keys, &record).unwrap();
-            let actor = Actor { server: id, incarnation: Incarnation(1) };
-            membership::start(&directory, &keys, actor).unwrap();
-        }
+        let _ = join(&directory, &keys, &["s1", "s2", "s3"]);
         let view = membership::read(&directory, &keys).unwrap();
         let new = NewVolume {
             name: "v1".to_owned(),

@@ -18,6 +18,7 @@ use super::move_log::MoveLog;
 use super::peers::PeerLinks;
 use super::spin::Spinner;
 use super::standstill::Standstill;
+use super::waiters::{Waiter, Waiters};
 use crate::clock;
 use crate::disk::{self, Completion, DiskDriver};
 use evenkeel_engine::{DirectoryEvent, Engine, EngineEvent, Event, MoveOrder, Output, RequestId, TxnTicket};
@@ -124,41 +125,6 @@ enum Told {
     Prove(Waiter),
     Disconnect(ServerId),
     ViewGap(ViewError),
-}
-
-/// Who waits for a request.
-#[derive(Clone)]
-struct Waiter {
-    front_end: Rc<dyn FrontEnd>,
-    task: u64,
-}
-
-/// Open requests by number; numbers are reused, so the table stays as small as the most that were ever open at once.
-#[derive(Default)]
-struct Waiters {
-    slots: Vec<Option<Waiter>>,
-    free: Vec<usize>,
-}
-
-impl Waiters {
-    fn insert(&mut self, waiter: Waiter) -> RequestId {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() - 1
-        });
-        self.slots[slot] = Some(waiter);
-        RequestId(slot as u64)
-    }
-
-    fn get(&self, id: RequestId) -> Option<&Waiter> {
-        self.slots.get(id.0 as usize)?.as_ref()
-    }
-
-    fn remove(&mut self, id: RequestId) -> Option<Waiter> {
-        let waiter = self.slots.get_mut(id.0 as usize)?.take()?;
-        self.free.push(id.0 as usize);
-        Some(waiter)
-    }
 }
 
 /// What a core is made of.

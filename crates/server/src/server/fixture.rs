@@ -7,8 +7,10 @@ use super::peers::{PeerLinks, Security};
 use crate::clock;
 use crate::config::{BalanceConfig, CapacityConfig, DiskConfig, DiskEngine};
 use crate::disk::{self, DiskFile, DiskFileOptions};
+use crate::membership;
 use evenkeel_engine::{Engine, EngineConfig};
 use evenkeel_meta::change::Actor;
+use evenkeel_meta::records::{ServerCapacity, ServerRecord};
 use evenkeel_meta::{Directory, Keyspace, MemoryDirectory};
 use evenkeel_peer::Local;
 use evenkeel_store::{Disk, FormatOptions, OpenOptions, Store};
@@ -74,4 +76,24 @@ pub(crate) fn core_with(security: Option<Security>) -> (Rc<Core>, TempDir) {
         balancer,
     });
     (Rc::new(core), folder)
+}
+
+/// Makes servers of these names members of a group, each in a failure domain of its own, and enters their first starts.
+pub(crate) fn join(directory: &dyn Directory, keys: &Keyspace, names: &[&str]) -> Vec<Actor> {
+    let enter = |name: &&str| {
+        let record = ServerRecord {
+            name: (*name).to_owned(),
+            portals: Vec::new(),
+            peer: String::new(),
+            api: None,
+            domain: (*name).to_owned(),
+            capacity: ServerCapacity::default(),
+            store_id: 7,
+        };
+        let server = membership::register(directory, keys, &record).expect("its name is free");
+        let actor = Actor { server, incarnation: Incarnation(1) };
+        membership::start(directory, keys, actor).expect("a first start");
+        actor
+    };
+    names.iter().map(enter).collect()
 }

@@ -5,7 +5,7 @@ mod balancer;
 mod core;
 mod directory_link;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod front_end;
 mod move_log;
 mod move_records;
@@ -19,6 +19,7 @@ mod standstill;
 #[cfg(test)]
 mod tests;
 mod vital;
+mod waiters;
 mod waits;
 
 use self::balancer::{Balancer, TICK_EVERY};

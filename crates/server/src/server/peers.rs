@@ -147,10 +147,11 @@ async fn pause(core: &Core, server: ServerId) {
     {}
 }
 
+/// Keeps a connection to a server, until that is gone for good.
 async fn dial(core: Rc<Core>, server: ServerId) {
     // What was told since the last connection stood.
     let mut told = BTreeSet::new();
-    loop {
+    while core.with_view(|view| view.is_forgotten(server)) != Some(true) {
         if let Some(address) = core.peer_address(server) {
             let connected = timeout(HELLO_WITHIN, TcpStream::connect(&address)).await;
             let ended = match connected {

@@ -221,22 +221,7 @@ fn a_watch_that_panics_stops_the_server() {
 fn while_the_directory_does_not_answer_nobody_takes_a_server_that_is_gone_for_good_for_a_new_one() {
     let (directory, keys) = (Wayward::default(), Keyspace::new("lab").unwrap());
     let _ = membership::begin_group(&directory, &keys, "lab").unwrap();
-    let mut actors = Vec::new();
-    for name in ["s1", "s2"] {
-        let record = ServerRecord {
-            name: name.to_owned(),
-            portals: Vec::new(),
-            peer: String::new(),
-            api: None,
-            domain: name.to_owned(),
-            capacity: evenkeel_meta::records::ServerCapacity::default(),
-            store_id: 7,
-        };
-        let id = membership::register(&directory, &keys, &record).unwrap();
-        let actor = Actor { server: id, incarnation: Incarnation(1) };
-        membership::start(&directory, &keys, actor).unwrap();
-        actors.push(actor);
-    }
+    let actors = fixture::join(&directory, &keys, &["s1", "s2"]);
     let gone = |name: &str, mark| membership::gone_for_good(&directory, &keys, name, mark);
     assert_eq!(gone("s2", 7).unwrap(), None);
     let view = membership::read(&directory, &keys).unwrap();
