@@ -198,12 +198,16 @@ def sections(options, folders, stack):
             two = with_copies("two-copies", 2)
         if "copies" in wanted:
             found["copies"] = [with_copies("one-copy", 1), two]
+            if options.before:
+                found["copies"].append(with_copies("two-copies-before", 2, binary=options.before))
         for section in sorted(wanted & set(PROTECTED_COPIES)):
             mode = section.removeprefix("copies-")
             found[section] = [two, with_copies(section, 2, secured=True, flags=["--peer-data", mode])]
         if "disk-copies" in wanted:
             more = dict(where="disk", flags=options.disk_flags)
             found["disk-copies"] = [with_copies("one-copy", 1, **more), with_copies("two-copies", 2, **more)]
+            if options.before:
+                found["disk-copies"].append(with_copies("two-copies-before", 2, binary=options.before, **more))
     filled = set()
     for section, sides in found.items():
         for side in sides:
@@ -393,8 +397,8 @@ def parse():
     words = [word.strip() for word in options.rows.split(",") if word.strip()]
     options.rows = [row for row in rows() if not words or any(word in row.name for word in words)]
     if options.before:
-        # An earlier program may know nothing of certificates, nor of copies.
-        options.rows = [row for row in options.rows if row.section not in (*PROTECTED, *COPIES, *PROTECTED_COPIES)]
+        # What protection costs is compared within one program.
+        options.rows = [row for row in options.rows if row.section not in (*PROTECTED, *PROTECTED_COPIES)]
     if not options.rows:
         parser.error(f"--rows {','.join(words)}: no row has such a name; there are: {', '.join(r.name for r in rows())}")
     if options.rounds < 1 or options.seconds <= 0 or options.volume_mib < 256:

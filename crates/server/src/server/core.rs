@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Everything runs to completion in the server's one thread: an event goes into the engine, and [`Core::pump`] carries
-//! what comes out from part to part until nothing is left to do. Nothing in here waits, and no borrow of the state
-//! lives longer than a call.
+//! what comes out from part to part until nothing is left to do. What goes to peers and to the store at the same time
+//! goes to the peers first. Nothing in here waits, and no borrow of the state lives longer than a call.
 
 use super::balancer::Balancer;
 use super::directory_link::{DirectoryLink, News};
@@ -52,6 +52,8 @@ pub(crate) struct Core {
     /// When the timer task wakes next, and the way to wake it earlier.
     armed: Cell<Option<Time>>,
     rearm: Notify,
+    /// The store's turn has come, see [`Self::pump`].
+    store_turn: Notify,
     /// Why the server cannot go on, once it cannot.
     failure: RefCell<Option<String>>,
     failed: Notify,
@@ -166,6 +168,7 @@ impl Core {
             standstill: Standstill::new(clock::now()),
             armed: Cell::new(None),
             rearm: Notify::new(),
+            store_turn: Notify::new(),
             failure: RefCell::new(None),
             failed: Notify::new(),
             heard_news: Notify::new(),
@@ -403,13 +406,27 @@ impl Core {
 
     // ---- the pump ----
 
-    /// Carries everything on until nothing is left to do.
+    /// Carries everything on until nothing is left to do. What peers are sent goes first: a write that goes to several
+    /// copies is on its way to the others when this server begins with its own, in [`Self::run_store`]. Where the store
+    /// is in memory its part of the work is done right then, and the others would wait for it.
     pub(crate) fn pump(&self) {
+        self.carry_on(true);
+    }
+
+    /// Gives the store its turn behind what is sent to peers; never ends.
+    pub(crate) async fn run_store(self: Rc<Self>) {
+        loop {
+            self.store_turn.notified().await;
+            self.carry_on(false);
+        }
+    }
+
+    fn carry_on(&self, sends_first: bool) {
         let mut told = Vec::new();
         {
             let mut state = self.state.borrow_mut();
             // The clock is read anew each time: the engine judges leases by it.
-            while self.turn(&mut state, clock::now(), &mut told) {}
+            while self.turn(&mut state, clock::now(), &mut told, sends_first) {}
             self.arm(&mut state);
             if let Some(reason) = state.store.stop_reason() {
                 self.fail(format!("store '{}': {reason}; {}", self.store_path.display(), remedy(reason)));
@@ -439,11 +456,17 @@ impl Core {
     }
 
     /// One round: true if anything happened.
-    fn turn(&self, state: &mut State, now: Time, told: &mut Vec<Told>) -> bool {
+    fn turn(&self, state: &mut State, now: Time, told: &mut Vec<Told>, sends_first: bool) -> bool {
         let mut busy = false;
+        let mut sent = false;
         while let Some(output) = state.engine.poll_output() {
             busy = true;
+            sent |= matches!(output, Output::Send { .. });
             self.carry_out(state, now, output, told);
+        }
+        if sends_first && sent && !state.backlog.is_empty() {
+            self.store_turn.notify_one();
+            return false;
         }
         // The engine bounds what is open; what the store has no room for yet waits here, in order.
         while state.store.has_room()

@@ -337,6 +337,7 @@ async fn serve(launch: &mut Launch, opened: Opened) -> Result<End, ServeError> {
     let mut vital = Vital::default();
     vital.spawn("timers", Rc::clone(&core).run_timers());
     vital.spawn("waiting awake", Rc::clone(&core).run_spinner());
+    vital.spawn("store", Rc::clone(&core).run_store());
     vital.spawn("disk", Rc::clone(&core).run_disk());
     vital.spawn("peer port", peers::accept(Rc::clone(&core), peer));
     vital.spawn("connections to peers", peers::dial_all(Rc::clone(&core)));
