@@ -1,7 +1,7 @@
 //! What it costs to bring a group back to all its copies, while hosts read and write: after a server was away, when one is
 //! gone for good, and when one is emptied.
 
-use evenkeel_tests::{Foreground, Hosts, Processes, StopAtEnd, Stretch, count_of, wait_until};
+use evenkeel_tests::{CALM, Foreground, Hosts, Processes, Rounds, StopAtEnd, count_of, wait_until};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 const QUIET: u32 = 16;
 const EXTENT_BLOCKS: u64 = 1024;
 const REGIONS: u64 = 64;
-/// How long the group is watched before and after.
-const CALM: Duration = Duration::from_secs(3);
 
 /// A group whose hosts are at work.
 struct Stage {
@@ -56,18 +54,6 @@ impl Stage {
     }
 }
 
-/// The calm stretch before something is done.
-fn calm(foreground: &Foreground) -> Stretch {
-    let from = Instant::now();
-    std::thread::sleep(CALM);
-    foreground.stretch(from, Instant::now())
-}
-
-fn median(mut ratios: Vec<f64>) -> f64 {
-    ratios.sort_by(f64::total_cmp);
-    ratios[ratios.len() / 2]
-}
-
 /// Waits until all copies of all extents are at these servers only.
 fn wait_until_placed(group: &Processes, asked: usize, without: &str) {
     let seen_by = format!("s{}", asked + 1);
@@ -93,10 +79,10 @@ fn a_server_that_was_away_is_sent_what_changed_and_nothing_else() {
     let mut stage = Stage::start("--balance false");
     let [owner, other, third] = stage.group.placed("v1");
     let (all, busy) = (u64::from(stage.all), u64::from(stage.busy_extents));
-    let (mut during, mut after) = (Vec::new(), Vec::new());
+    let mut rounds = Rounds::default();
     for round in 1..=count_of("ROUNDS", 1) {
-        let (back_ratio, after_ratio) = stage.measured(&[owner, third], |group, foreground| {
-            let before = calm(foreground);
+        let (before, back, then, what) = stage.measured(&[owner, third], |group, foreground| {
+            let before = foreground.calm();
             group.processes[other].kill();
             std::thread::sleep(away);
             let counted = group.counters();
@@ -107,32 +93,21 @@ fn a_server_that_was_away_is_sent_what_changed_and_nothing_else() {
             // As long as the stretch before, or what is rare weighs more in one of them.
             std::thread::sleep(CALM.saturating_sub(took));
             let to = Instant::now();
-            let then = calm(foreground);
-            let back = foreground.stretch(from, to);
+            let then = foreground.calm();
+            let back = foreground.within(from, to);
             let counters = group.counters();
             let compared = counters.regions_compared - counted.regions_compared;
             let sent = counters.regions_sent - counted.regions_sent;
-            println!(
-                "round {round}: away for {away:?}; {compared} regions compared, {sent} sent; before: {before}; while it came \
-                 back ({took:.1?}, and until {:.1?}): {back}, {:.2} of before; after: {then}, {:.2}",
-                to - from,
-                back.against(&before),
-                then.against(&before)
-            );
+            let what = format!("back after {took:.1?}, {compared} regions compared, {sent} sent");
             assert!(compared >= all * REGIONS, "{compared} regions compared");
             // The busy extents and the measured one may differ in all their regions, and nothing else does.
             let most = (busy + 1) * REGIONS;
             assert!(sent > 0 && sent <= most, "{sent} regions sent, {most} can differ");
-            (back.against(&before), then.against(&before))
+            (before, back, then, what)
         });
-        during.push(back_ratio);
-        after.push(after_ratio);
+        println!("round {round}: away for {away:?}, {what}; {}", rounds.add(before, back, then));
     }
-    println!(
-        "p99 against before, median: while it came back {:.2}, after {:.2}",
-        median(during),
-        median(after)
-    );
+    println!("while it came back: {rounds}");
     stage.judge();
     assert_eq!(stage.group.warnings_but(&["has not answered for"]), []);
 }
@@ -141,33 +116,26 @@ fn a_server_that_was_away_is_sent_what_changed_and_nothing_else() {
 #[test]
 fn the_copies_of_a_server_that_is_gone_for_good_are_made_anew_under_load() {
     let mut stage = Stage::start("--balance false --rebuild-after-s 3");
-    let mut ratios = Vec::new();
+    let mut rounds = Rounds::default();
     for round in 1..=count_of("ROUNDS", 1) {
         let [owner, gone, third] = stage.group.placed("v1");
-        let ratio = stage.measured(&[owner, third], |group, foreground| {
-            let before = calm(foreground);
+        let (before, meanwhile, then, took) = stage.measured(&[owner, third], |group, foreground| {
+            let before = foreground.calm();
             group.processes[gone].kill();
             let from = Instant::now();
             wait_until_placed(group, owner, &format!("s{}", gone + 1));
             let to = Instant::now();
             // The first seconds are those until the server is given up.
             let begun = (from + Duration::from_secs(5)).min(to - Duration::from_millis(500));
-            let then = calm(foreground);
-            let rebuild = foreground.stretch(begun, to);
-            println!(
-                "round {round}: all copies again after {:.1?}; before: {before}; meanwhile: {rebuild}, {:.2} of before; \
-                 after: {then}, {:.2}",
-                to - from,
-                rebuild.against(&before),
-                then.against(&before)
-            );
+            let then = foreground.calm();
+            let rebuild = foreground.within(begun, to);
             group.processes[gone].spawn();
             group.all_are_up();
-            rebuild.against(&before)
+            (before, rebuild, then, to - from)
         });
-        ratios.push(ratio);
+        println!("round {round}: all copies again after {took:.1?}; {}", rounds.add(before, meanwhile, then));
     }
-    println!("p99 against before, median: while copies were made anew {:.2}", median(ratios));
+    println!("while copies were made anew: {rounds}");
     stage.judge();
     assert_eq!(stage.group.warnings_but(&["has not answered for"]), []);
 }
@@ -176,31 +144,24 @@ fn the_copies_of_a_server_that_is_gone_for_good_are_made_anew_under_load() {
 #[test]
 fn a_server_is_emptied_under_load_and_hosts_are_answered_as_before() {
     let mut stage = Stage::start("--balance false");
-    let mut ratios = Vec::new();
+    let mut rounds = Rounds::default();
     for round in 1..=count_of("ROUNDS", 1) {
         let [owner, other, third] = stage.group.placed("v1");
         let name = format!("s{}", owner + 1);
-        let ratio = stage.measured(&[other, third], |group, foreground| {
-            let before = calm(foreground);
+        let (before, meanwhile, then, took) = stage.measured(&[other, third], |group, foreground| {
+            let before = foreground.calm();
             let from = Instant::now();
             let _ = group.processes[third].evenkeel(&["server", "drain", &name]).ok();
             wait_until_placed(group, third, &name);
             let to = Instant::now();
-            let then = calm(foreground);
-            let drain = foreground.stretch(from, to);
-            println!(
-                "round {round}: empty after {:.1?}; before: {before}; meanwhile: {drain}, {:.2} of before; after: {then}, \
-                 {:.2}",
-                to - from,
-                drain.against(&before),
-                then.against(&before)
-            );
+            let then = foreground.calm();
+            let drain = foreground.within(from, to);
             let _ = group.processes[third].evenkeel(&["server", "drain", &name, "--undo"]).ok();
-            drain.against(&before)
+            (before, drain, then, to - from)
         });
-        ratios.push(ratio);
+        println!("round {round}: empty after {took:.1?}; {}", rounds.add(before, meanwhile, then));
     }
-    println!("p99 against before, median: while a server was emptied {:.2}", median(ratios));
+    println!("while a server was emptied: {rounds}");
     stage.judge();
     assert_eq!(stage.group.warnings_but(&[]), []);
 }

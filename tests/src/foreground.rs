@@ -14,6 +14,12 @@ const HOST_BLOCKS: u64 = 64;
 /// From the begin of a request to that of the next.
 const EACH: Duration = Duration::from_millis(4);
 
+/// How long it is measured what is usual.
+pub const CALM: Duration = Duration::from_secs(3);
+
+/// All but very few requests are answered in that time.
+const ANSWERED_WITHIN: Duration = Duration::from_millis(200);
+
 /// What they measured.
 #[derive(Debug, Default)]
 pub struct Foreground {
@@ -34,6 +40,18 @@ pub struct Stretch {
 }
 
 impl Stretch {
+    /// Of what these requests took.
+    ///
+    /// # Panics
+    /// If there are none.
+    #[must_use]
+    pub fn of(mut took: Vec<Duration>) -> Self {
+        took.sort_unstable();
+        assert!(!took.is_empty(), "no request");
+        let at = |percent: usize| took[(took.len() * percent / 100).min(took.len() - 1)];
+        Self { requests: took.len(), p50: at(50), p99: at(99) }
+    }
+
     /// Its p99 against that of another one.
     #[must_use]
     pub fn against(&self, before: &Self) -> f64 {
@@ -87,19 +105,66 @@ impl Foreground {
         Ok(())
     }
 
-    /// What requests took that began within a stretch of time.
+    /// What each request took that began within a stretch of time.
     ///
     /// # Panics
-    /// If a request failed, or none began in it.
+    /// If a request failed.
     #[must_use]
-    pub fn stretch(&self, from: Instant, to: Instant) -> Stretch {
+    pub fn within(&self, from: Instant, to: Instant) -> Vec<Duration> {
         assert_eq!(*self.wrong.lock().expect("no host panicked"), None);
         let answers = self.answers.lock().expect("no host panicked");
         let within = answers.iter().filter(|(began, _)| (from..to).contains(began));
-        let mut took: Vec<Duration> = within.map(|(_, took)| *took).collect();
-        took.sort_unstable();
-        assert!(!took.is_empty(), "no request in {:?}", to - from);
-        let at = |percent: usize| took[(took.len() * percent / 100).min(took.len() - 1)];
-        Stretch { requests: took.len(), p50: at(50), p99: at(99) }
+        within.map(|(_, took)| *took).collect()
+    }
+
+    /// The calm stretch from now on.
+    #[must_use]
+    pub fn calm(&self) -> Vec<Duration> {
+        let from = Instant::now();
+        // The slowest of those that begin in it are not to be missed.
+        std::thread::sleep(CALM + ANSWERED_WITHIN);
+        self.within(from, from + CALM)
+    }
+}
+
+/// What requests took before something, meanwhile and after it, in several rounds.
+///
+/// Few requests are as slow as the slowest of a hundred, and how slow depends on whatever else the machine does just then. So the
+/// rounds are taken together, and what is compared with is the time on both sides of each; how far these two differ from each
+/// other is what chance does.
+#[derive(Debug, Default)]
+pub struct Rounds {
+    before: Vec<Duration>,
+    meanwhile: Vec<Duration>,
+    after: Vec<Duration>,
+}
+
+impl Rounds {
+    /// Adds a round; gives it in words.
+    pub fn add(&mut self, before: Vec<Duration>, meanwhile: Vec<Duration>, after: Vec<Duration>) -> String {
+        let words = format!(
+            "before: {}; meanwhile: {}; after: {}",
+            Stretch::of(before.clone()),
+            Stretch::of(meanwhile.clone()),
+            Stretch::of(after.clone())
+        );
+        self.before.extend(before);
+        self.meanwhile.extend(meanwhile);
+        self.after.extend(after);
+        words
+    }
+}
+
+impl std::fmt::Display for Rounds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let calm = Stretch::of([&self.before[..], &self.after].concat());
+        let [before, meanwhile, after] =
+            [&self.before, &self.meanwhile, &self.after].map(|took| Stretch::of(took.clone()));
+        write!(
+            f,
+            "meanwhile {meanwhile}; before and after {calm}: p99 {:.2} of that; control, after against before: {:.2}",
+            meanwhile.against(&calm),
+            after.against(&before)
+        )
     }
 }

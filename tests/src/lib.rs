@@ -42,7 +42,7 @@ pub use conformance::{Outcome, Verdict, conformance_table, conformance_tests, ru
 pub use delay::Delay;
 pub use etcd::Etcd;
 pub use filesystem::Filesystem;
-pub use foreground::{Foreground, Stretch};
+pub use foreground::{CALM, Foreground, Rounds, Stretch};
 pub use group::{Group, GroupOptions, Secrets};
 pub use hosts::Hosts;
 pub use image::{compare_files, random_image};
