@@ -1,5 +1,6 @@
 //! Who the server is, and the bounds of everything that the engine keeps.
 
+use evenkeel_types::geometry::EXTENT_BYTES;
 use evenkeel_types::{Incarnation, ServerId, Time};
 use std::time::Duration;
 
@@ -45,11 +46,14 @@ pub const REBUILDS_NOTED_MAX: usize = 256;
 pub const REBUILD_REST: Duration = Duration::from_secs(5);
 /// Bytes per second of all such moves of an owner together: at first, where hosts feel them all the same, and where they
 /// feel nothing.
-pub const REBUILD_RATE_START: u64 = 32 << 20;
+pub const REBUILD_RATE_START: u64 = 16 << 20;
 /// See [`REBUILD_RATE_START`].
 pub const REBUILD_RATE_MIN: u64 = 4 << 20;
 /// See [`REBUILD_RATE_START`].
 pub const REBUILD_RATE_MAX: u64 = 1 << 30;
+/// What each such move counts at least when it begins, in bytes of that rate: however little it copies, it has transactions of
+/// the directory and durable writes at all copies, which hosts feel too.
+pub const REBUILD_MOVE_COST: u64 = EXTENT_BYTES as u64;
 /// How long it is watched what hosts' requests take, before that rate is changed.
 pub const FOREGROUND_WINDOW: Duration = Duration::from_secs(1);
 /// Fewer requests in that time say nothing.

@@ -204,6 +204,7 @@ impl Engine {
                 Timer::Heartbeat => self.handle_heartbeat_due(),
                 Timer::Patience => self.handle_patience(),
                 Timer::Scrub => self.continue_scrub(),
+                Timer::Rebuild => self.continue_rebuild(),
                 Timer::Retry(id) => self.retry_request(id),
                 Timer::Extent(id) => self.core.wake(id),
             }

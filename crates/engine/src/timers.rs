@@ -11,6 +11,8 @@ pub(crate) enum Timer {
     Heartbeat,
     /// The scrub may go on.
     Scrub,
+    /// Another copy may be made anew.
+    Rebuild,
     /// Open requests may have waited for too long.
     Patience,
     /// A piece of a request is to be tried again.

@@ -4,14 +4,18 @@
 //! records, notes those extents that are most urgent (those with the fewest good copies, of equal ones the hottest), and
 //! has a few such moves under way at a time; when it has done what it noted it looks again.
 
-use crate::config::{REBUILD_FULL_AT, REBUILD_REST, REBUILDS_MAX, REBUILDS_NOTED_MAX, SWEEP_PAGE};
+use crate::config::{
+    REBUILD_FULL_AT, REBUILD_MOVE_COST, REBUILD_REST, REBUILDS_MAX, REBUILDS_NOTED_MAX, SWEEP_PAGE,
+};
 use crate::core::Pending;
 use crate::engine::Engine;
 use crate::event::MoveOrder;
+use crate::timers::Timer;
 use evenkeel_meta::{MemberState, Revision, Route};
 use evenkeel_types::store_op::{InventoryEntry, StoreOp};
 use evenkeel_types::{ExtentId, ServerId, Time, VolumeId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// What is to be done, and what is known for it.
 #[derive(Default, Debug)]
@@ -30,6 +34,8 @@ pub(crate) struct Rebuild {
     found: BTreeSet<Found>,
     /// Whether a move was ordered since the last pass began.
     has_ordered: bool,
+    /// The next move begins no earlier.
+    next_at: Time,
     /// Extents with a move that was ordered for this.
     under_way: BTreeSet<ExtentId>,
     /// Whether copies are missing at servers that are gone for good, and by which view.
@@ -116,12 +122,19 @@ impl Engine {
         }
     }
 
-    /// Orders what is most urgent, as far as moves may be under way.
+    /// Orders what is most urgent, as far as moves may be under way and begin.
     fn order_rebuilds(&mut self) {
-        while self.rebuild.under_way.len() < REBUILDS_MAX
-            && let Some(found) = self.rebuild.found.pop_first()
-        {
-            self.order_rebuild(found.extent, found.replaces);
+        while self.rebuild.under_way.len() < REBUILDS_MAX && !self.rebuild.found.is_empty() {
+            let now = self.core.now;
+            if now < self.rebuild.next_at {
+                self.core.timers.at_latest(Timer::Rebuild, self.rebuild.next_at);
+                return;
+            }
+            let Some(found) = self.rebuild.found.pop_first() else { return };
+            if self.order_rebuild(found.extent, found.replaces) {
+                let cost = Duration::from_micros(REBUILD_MOVE_COST * 1_000_000 / self.core.foreground.rate());
+                self.rebuild.next_at = now + cost;
+            }
         }
         if self.rebuild.found.is_empty() && !self.rebuild.has_ordered {
             // There is nothing to be done, or nowhere to do it: looking again at once would find the same.
@@ -191,13 +204,14 @@ impl Engine {
         Some((route.in_sync().filter(|server| !self.is_leaving(*server)).count(), leaving))
     }
 
-    fn order_rebuild(&mut self, id: ExtentId, replaces: ServerId) {
+    /// Orders a move; false if none is needed any more, or nowhere to go.
+    fn order_rebuild(&mut self, id: ExtentId, replaces: ServerId) -> bool {
         let still = self.to_replace(id).is_some_and(|(_, leaving)| leaving == replaces);
         let Some(route) = self.core.route(id).filter(|_| still) else {
-            return;
+            return false;
         };
         let Some(to) = self.rebuild_target(id, &route, replaces) else {
-            return;
+            return false;
         };
         let is_gone = self.rebuild.down_since.contains_key(&replaces)
             || self.core.view.as_ref().is_some_and(|view| view.is_forgotten(replaces));
@@ -208,6 +222,7 @@ impl Engine {
         self.rebuild.under_way.insert(id);
         self.rebuild.has_ordered = true;
         self.handle_order(order);
+        true
     }
 
     /// The server with the most room that may hold the copy; of several that are about equal, one by the extent's number.
