@@ -63,6 +63,8 @@ macro_rules! corpus {
 corpus! {
     iscsi_target: evenkeel_iscsi::fuzz::fuzz_target_bytes, no_pdu_of_an_initiator_harms_a_target;
     iscsi_initiator: evenkeel_iscsi::fuzz::fuzz_initiator_bytes, no_pdu_of_a_target_harms_an_initiator;
+    iscsi_login: evenkeel_iscsi::fuzz::fuzz_login, nobody_gets_in_without_the_proof_that_is_demanded;
+    iscsi_login_answers: evenkeel_iscsi::fuzz::fuzz_login_answers, no_target_is_used_without_the_proof_that_is_demanded;
     iscsi_header: evenkeel_iscsi::fuzz::fuzz_pdu, any_header_is_its_bytes;
     text_keys: evenkeel_iscsi::fuzz::fuzz_text_keys, any_login_text_is_answered_well;
     scsi_cdb: evenkeel_scsi::fuzz::fuzz_cdb, any_command_is_answered_within_its_limits;

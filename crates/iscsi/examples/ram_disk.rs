@@ -3,8 +3,8 @@
 //! (address, size in MiB).
 
 use evenkeel_iscsi::target::{
-    Action, CloseReason, Connection, ConnectionId, DiscoveredTarget, Lookup, ManagementId, NexusName,
-    Opening, Sessions, TargetConfig, TargetPorts,
+    Action, Authentication, CloseReason, Connection, ConnectionId, DiscoveredTarget, Lookup, ManagementId,
+    NexusName, Opening, Sessions, TargetConfig, TargetPorts,
 };
 use evenkeel_scsi::{LogicalUnit, LunConfig};
 use evenkeel_types::{AlignedBuf, BlockError, BlockOp, BlockOutcome, Payload, Time, VolumeId};
@@ -36,14 +36,18 @@ impl TargetPorts for Ports {
         }
         Lookup::Found { unit: Arc::clone(&self.unit), volume: VOLUME }
     }
+    fn authentication(&mut self, _: &str, _: Option<&str>) -> Authentication {
+        Authentication::None
+    }
+    fn fill_random(&mut self, _: &mut [u8]) {}
     fn open_session(&mut self, nexus: &NexusName) -> Opening {
         let opened = self.sessions.open(nexus, self.connection);
         self.names.insert(self.connection, nexus.clone());
         self.to_end.extend(opened.replaces.into_iter().chain(opened.outrun));
         opened.opening
     }
-    fn session_exists(&mut self, tsih: u16) -> bool {
-        self.sessions.exists(tsih)
+    fn session(&mut self, tsih: u16) -> Option<NexusName> {
+        self.sessions.nexus(tsih).cloned()
     }
 }
 

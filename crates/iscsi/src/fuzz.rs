@@ -1,7 +1,7 @@
 //! Entry points that take any bytes: for fuzzers, and for tests that run their findings again. They check what must
 //! hold whatever a peer sends: no panic, no loop without an end, memory within the named bounds.
 
-use crate::initiator::{self, Command, InitiatorConfig, Transfer};
+use crate::initiator::{self, Command, Event, InitiatorConfig, Transfer};
 use crate::negotiate::{Negotiation, Settings};
 use crate::pdu::{
     AhsSummary, BHS_BYTES, Bhs, DataOut, Isid, LoginRequest, LoginResponse, PduHeader, ScsiCommand, Stage,
@@ -11,33 +11,55 @@ use crate::target::config::{
     DATA_IN_BYTES_MAX, DATA_OUT_BYTES_MAX, HELD_BYTES_MAX, OUTPUT_PDUS_MAX, TASKS_MAX,
 };
 use crate::target::{
-    Action, Connection, DiscoveredTarget, Lookup, NexusName, Opening, TargetConfig, TargetPorts,
+    Action, Authentication, Connection, DiscoveredTarget, Lookup, NexusName, Opening, TargetConfig,
+    TargetPorts,
 };
 use crate::text::{TextWriter, pairs};
 use crate::transmit::Transmitter;
-use crate::{keys, receive};
+use crate::{chap, keys, receive};
 use evenkeel_scsi::{LogicalUnit, LunConfig};
 use evenkeel_types::{BlockOp, Bytes, Payload, Time, VolumeId};
 use std::io::IoSlice;
 use std::sync::Arc;
 
+mod login;
+
+pub use login::{fuzz_login, fuzz_login_answers};
+
 const TARGET: &str = "iqn.2026-01.io.evenkeel:fuzz:v";
 const VOLUME_BYTES: u64 = 64 << 20;
 
-struct Ports(Arc<LogicalUnit>);
+struct Ports {
+    unit: Arc<LogicalUnit>,
+    authentication: Authentication,
+}
+
+impl Ports {
+    fn new(authentication: Authentication) -> Self {
+        let config = LunConfig::new(VolumeId(1), "v", VOLUME_BYTES, [1; 16], TARGET);
+        let unit = Arc::new(LogicalUnit::new(config).expect("the volume is well-formed"));
+        Self { unit, authentication }
+    }
+}
 
 impl TargetPorts for Ports {
     fn discover(&mut self, _: &str) -> Vec<DiscoveredTarget> {
         vec![DiscoveredTarget { name: TARGET.to_owned(), addresses: vec!["127.0.0.1:3260,1".to_owned()] }]
     }
     fn lookup(&mut self, _: &str, _: &str) -> Lookup {
-        Lookup::Found { unit: Arc::clone(&self.0), volume: VolumeId(1) }
+        Lookup::Found { unit: Arc::clone(&self.unit), volume: VolumeId(1) }
+    }
+    fn authentication(&mut self, _: &str, _: Option<&str>) -> Authentication {
+        self.authentication.clone()
+    }
+    fn fill_random(&mut self, out: &mut [u8]) {
+        out.fill(login::RANDOM);
     }
     fn open_session(&mut self, _: &NexusName) -> Opening {
         Opening::Ready(1)
     }
-    fn session_exists(&mut self, _: u16) -> bool {
-        false
+    fn session(&mut self, _: u16) -> Option<NexusName> {
+        None
     }
 }
 
@@ -80,8 +102,7 @@ pub fn login_bytes() -> Vec<u8> {
 /// If a bound of the target's memory is broken.
 pub fn fuzz_target_bytes(data: &[u8]) {
     let Some((first, data)) = data.split_first() else { return };
-    let config = LunConfig::new(VolumeId(1), "v", VOLUME_BYTES, [1; 16], TARGET);
-    let mut ports = Ports(Arc::new(LogicalUnit::new(config).expect("the volume is well-formed")));
+    let mut ports = Ports::new(Authentication::None);
     let mut target = Connection::new(Arc::new(TargetConfig::default()), "fuzz".to_owned(), Time::ZERO);
     let mut now = Time::ZERO;
     if first & 1 == 1 {
@@ -148,10 +169,20 @@ pub fn fuzz_text_keys(data: &[u8]) {
     let mut offered = Negotiation::new(Settings::default(), false);
     let mut out = TextWriter::default();
     for (name, value) in pairs(data).flatten() {
+        if let Some(bytes) = chap::decode(value) {
+            assert!((1..=keys::BINARY_BYTES_MAX).contains(&bytes.len()), "binary values are bounded");
+            assert_eq!(
+                chap::decode(&chap::encode(&bytes)),
+                Some(bytes),
+                "a binary value is its bytes in any form"
+            );
+        }
+        let chosen = chap::Algorithm::choose(value, &chap::Algorithm::ALL);
+        assert!(chosen.is_none() || value.contains(['5', '6', '7', '8']), "only what was offered is chosen");
         let Some(key) = keys::find(name) else { continue };
         if negotiation.note(key).is_ok() {
-            // Whether the other side is right is its business; that neither answer breaks us is ours.
-            let _ = negotiation.respond(key, value, &mut out);
+            // Whether the other side is right is its business; that what it says breaks nothing is ours.
+            negotiation.respond(key, value, &mut out);
             let _ = offered.accept(key, value);
         }
     }
@@ -202,11 +233,11 @@ pub fn fuzz_initiator_bytes(data: &[u8]) {
         settings: Settings::default(),
     });
     if first & 1 == 1 {
-        take(&mut initiator, &login_response_bytes());
+        take(&mut initiator, &login_response_bytes(), |_| ());
         open_requests(&mut initiator);
     }
     for part in data.chunks(1 + usize::from(first >> 1) * 8) {
-        take(&mut initiator, part);
+        take(&mut initiator, part, |_| ());
     }
 }
 
@@ -229,7 +260,7 @@ fn open_requests(initiator: &mut initiator::Connection) {
     initiator.logout().expect("the session is open");
 }
 
-fn take(initiator: &mut initiator::Connection, mut bytes: &[u8]) {
+fn take(initiator: &mut initiator::Connection, mut bytes: &[u8], mut heard: impl FnMut(Event)) {
     while !bytes.is_empty() {
         let Some(space) = initiator.receive_space() else { return };
         let n = space.len().min(bytes.len());
@@ -237,7 +268,9 @@ fn take(initiator: &mut initiator::Connection, mut bytes: &[u8]) {
         space[..n].copy_from_slice(&bytes[..n]);
         bytes = &bytes[n..];
         initiator.handle_received(n);
-        while initiator.poll_event().is_some() {}
+        while let Some(event) = initiator.poll_event() {
+            heard(event);
+        }
         // The last R2T comes on top: for one burst, in the shortest segments.
         let burst_pdus = (U24::MAX / keys::LENGTH_MIN) as usize + 1;
         assert!(initiator.output_pdus() <= initiator::OUTPUT_PDUS_MAX + burst_pdus, "output is bounded");

@@ -7,6 +7,11 @@
 #[repr(u8)]
 pub enum KeyId {
     AuthMethod,
+    ChapA,
+    ChapI,
+    ChapC,
+    ChapN,
+    ChapR,
     HeaderDigest,
     DataDigest,
     MaxConnections,
@@ -35,6 +40,7 @@ pub enum KeyId {
     OfMarker,
     IfMarkInt,
     OfMarkInt,
+    NodeArchitecture,
 }
 
 /// How the value of a key comes about.
@@ -56,6 +62,8 @@ pub enum Rule {
     Maximum(u32, u32),
     /// A key of a text request, not of a login.
     TextRequest,
+    /// A key of the security stage: its values follow from one another, not from a rule of its own.
+    Security,
     /// No longer in use: this is the answer (RFC 7143 section 13.25).
     Obsolete(&'static str),
 }
@@ -82,6 +90,13 @@ pub const LENGTH_MAX: u32 = (1 << 24) - 1;
 /// The smallest, in bytes.
 pub const LENGTH_MIN: u32 = 512;
 
+/// Bytes of a value at most, unless its key says otherwise (RFC 7143 section 6.1).
+pub const VALUE_BYTES_MAX: usize = 255;
+/// Bytes of a large binary value at most, as bytes.
+pub const BINARY_BYTES_MAX: usize = 1024;
+/// The same as text.
+const LARGE_VALUE_BYTES_MAX: usize = 2 + 2 * BINARY_BYTES_MAX;
+
 const fn key(
     id: KeyId,
     name: &'static str,
@@ -96,7 +111,12 @@ const fn key(
 /// All keys that are understood.
 #[rustfmt::skip]
 pub const KEYS: &[Key] = &[
-    key(KeyId::AuthMethod, "AuthMethod", "", Rule::List(&["None"]), false, "12"),
+    key(KeyId::AuthMethod, "AuthMethod", "", Rule::Security, false, "12.1"),
+    key(KeyId::ChapA, "CHAP_A", "", Rule::Security, false, "12.1.3"),
+    key(KeyId::ChapI, "CHAP_I", "", Rule::Security, false, "12.1.3"),
+    key(KeyId::ChapC, "CHAP_C", "", Rule::Security, false, "12.1.3"),
+    key(KeyId::ChapN, "CHAP_N", "", Rule::Security, false, "12.1.3"),
+    key(KeyId::ChapR, "CHAP_R", "", Rule::Security, false, "12.1.3"),
     key(KeyId::HeaderDigest, "HeaderDigest", "None", Rule::List(&["None", "CRC32C"]), false, "13.1"),
     key(KeyId::DataDigest, "DataDigest", "None", Rule::List(&["None", "CRC32C"]), false, "13.1"),
     key(KeyId::MaxConnections, "MaxConnections", "1", Rule::Minimum(1, 65535), true, "13.2"),
@@ -126,9 +146,22 @@ pub const KEYS: &[Key] = &[
     key(KeyId::OfMarker, "OFMarker", "No", Rule::Obsolete("No"), false, "13.25"),
     key(KeyId::IfMarkInt, "IFMarkInt", "", Rule::Obsolete("Reject"), false, "13.25"),
     key(KeyId::OfMarkInt, "OFMarkInt", "", Rule::Obsolete("Reject"), false, "13.25"),
+    key(KeyId::NodeArchitecture, "NodeArchitecture", "", Rule::DeclaredText, false, "13.26"),
 ];
 
-const _: () = assert!(KEYS.len() <= u32::BITS as usize, "a set of keys is one u32");
+const _: () = assert!(KEYS.len() <= u64::BITS as usize, "a set of keys is one u64");
+
+impl Key {
+    /// Bytes of a value of this key at most: 255, and for a large binary value what 1024 bytes take in hexadecimal
+    /// (RFC 7143 sections 6.1 and 12.1.3).
+    #[must_use]
+    pub const fn value_bytes_max(&self) -> usize {
+        match self.id {
+            KeyId::ChapC | KeyId::ChapR => LARGE_VALUE_BYTES_MAX,
+            _ => VALUE_BYTES_MAX,
+        }
+    }
+}
 
 /// The key with this name; names are case-sensitive.
 #[must_use]

@@ -6,12 +6,14 @@
 //!
 //! * [`pdu`]: the wire layout of all PDUs.
 //! * [`keys`], [`negotiate`], [`text`]: text keys as one table, the rules of their negotiation, and the pairs on the wire.
+//! * [`chap`]: accounts and secrets, challenges and responses.
 //! * [`digest`]: header and data digests.
 //! * `receive`, `transmit`: from a byte stream to PDUs, and back without copying payloads.
 //! * [`target`]: sessions of a target; SCSI is in `evenkeel-scsi`, operations on volumes leave as `BlockOp`.
 //! * [`initiator`]: the other side, for tests, load generators and copying from other arrays.
 //! * [`fuzz`]: entry points that take any bytes.
 
+pub mod chap;
 pub mod digest;
 pub mod fuzz;
 pub mod initiator;

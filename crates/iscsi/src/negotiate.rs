@@ -209,12 +209,6 @@ pub enum NegotiationError {
         /// The answer.
         value: String,
     },
-    /// An authentication method that both sides support was not found.
-    #[snafu(display("no common authentication method in {value}"))]
-    NoAuthMethod {
-        /// What was offered.
-        value: String,
-    },
 }
 
 /// Values that are not values but say that there is none (RFC 7143 section 6.2).
@@ -226,7 +220,7 @@ pub struct Negotiation {
     ours: Settings,
     agreed: Parameters,
     /// Bit n: the key with id n came.
-    seen: u32,
+    seen: u64,
     /// Whether this is a discovery session.
     discovery: bool,
     declared_segment: bool,
@@ -256,7 +250,7 @@ impl Negotiation {
     /// # Errors
     /// If it came before.
     pub fn note(&mut self, key: &'static Key) -> Result<(), NegotiationError> {
-        let bit = 1 << key.id as u32;
+        let bit = bit_of(key.id);
         ensure!(self.seen & bit == 0, RepeatedSnafu { name: key.name });
         self.seen |= bit;
         Ok(())
@@ -271,31 +265,22 @@ impl Negotiation {
         }
     }
 
-    /// Answers an operational key (or AuthMethod) of the other side. The caller has noted the key and deals with names
-    /// and session types itself.
-    ///
-    /// # Errors
-    /// If there is no authentication method in common.
-    pub fn respond(
-        &mut self,
-        key: &'static Key,
-        value: &str,
-        out: &mut TextWriter,
-    ) -> Result<(), NegotiationError> {
+    /// Answers an operational key of the other side. The caller has noted the key and deals with names, session types
+    /// and the keys of the security stage itself.
+    pub fn respond(&mut self, key: &'static Key, value: &str, out: &mut TextWriter) {
         if NO_VALUES.contains(&value) {
-            return Ok(());
+            return;
         }
         if self.is_irrelevant(key) {
-            out.push(key.name, "Irrelevant");
-            return Ok(());
+            return out.push(key.name, "Irrelevant");
         }
         match key.rule {
-            Rule::DeclaredText | Rule::TextRequest => {}
+            Rule::DeclaredText | Rule::TextRequest | Rule::Security => {}
             Rule::DeclaredNumber(low, high) => match number_within(value, low, high) {
                 Some(number) => self.agreed.set_number(key.id, number),
                 None => out.push(key.name, "Reject"),
             },
-            Rule::List(_) => return self.choose(key, value, out),
+            Rule::List(_) => self.choose(key, value, out),
             Rule::And | Rule::Or => match keys::parse_boolean(value) {
                 Some(theirs) => {
                     let ours = self.ours.boolean(key.id);
@@ -315,7 +300,6 @@ impl Negotiation {
             },
             Rule::Obsolete(answer) => out.push(key.name, answer),
         }
-        Ok(())
     }
 
     fn combine(&self, key: &Key, theirs: u32) -> u32 {
@@ -328,27 +312,19 @@ impl Negotiation {
         }
     }
 
-    fn choose(
-        &mut self,
-        key: &'static Key,
-        offered: &str,
-        out: &mut TextWriter,
-    ) -> Result<(), NegotiationError> {
+    fn choose(&mut self, key: &'static Key, offered: &str, out: &mut TextWriter) {
         match offered.split(',').find(|value| self.ours.supports(key, value)) {
             Some(value) => {
                 self.agreed.set_choice(key.id, value);
                 out.push(key.name, value);
             }
-            None if key.id == KeyId::AuthMethod => return NoAuthMethodSnafu { value: offered }.fail(),
             None => out.push(key.name, "Reject"),
         }
-        Ok(())
     }
 
     fn is_irrelevant(&self, key: &Key) -> bool {
         let no_unsolicited_data = self.agreed.initial_r2t && !self.agreed.immediate_data;
-        let decided = self.seen & (1 << KeyId::InitialR2T as u32) != 0
-            && self.seen & (1 << KeyId::ImmediateData as u32) != 0;
+        let decided = [KeyId::InitialR2T, KeyId::ImmediateData].iter().all(|id| self.seen & bit_of(*id) != 0);
         self.discovery && key.irrelevant_in_discovery
             || key.id == KeyId::FirstBurstLength && no_unsolicited_data && decided
     }
@@ -421,10 +397,14 @@ impl Negotiation {
                 ensure!(self.ours.supports(key, value), BadAnswerSnafu { name: key.name, value });
                 self.agreed.set_choice(key.id, value);
             }
-            Rule::DeclaredText | Rule::TextRequest | Rule::Obsolete(_) => {}
+            Rule::DeclaredText | Rule::TextRequest | Rule::Security | Rule::Obsolete(_) => {}
         }
         Ok(())
     }
+}
+
+const fn bit_of(id: KeyId) -> u64 {
+    1 << id as u32
 }
 
 fn number_within(value: &str, low: u32, high: u32) -> Option<u32> {

@@ -1,11 +1,10 @@
 //! Text of logins and text negotiations: `key=value` pairs, each ended by a zero byte (RFC 7143 section 6.1).
 
+use crate::keys::{self, Key, VALUE_BYTES_MAX};
 use snafu::{OptionExt, Snafu, ensure};
 
 /// Bytes of a key's name at most.
 pub const KEY_NAME_BYTES_MAX: usize = 63;
-/// Bytes of a value at most, unless its key says otherwise.
-pub const VALUE_BYTES_MAX: usize = 255;
 /// Bytes of one side's text in a negotiation at most, over all PDUs that it is spread over.
 pub const TEXT_BYTES_MAX: usize = 16 << 10;
 
@@ -31,10 +30,12 @@ pub fn pairs(text: &[u8]) -> impl Iterator<Item = Result<(&str, &str), TextError
     text.split(|byte| *byte == 0).filter(|pair| !pair.is_empty()).map(|pair| {
         let at = pair.iter().position(|byte| *byte == b'=').context(NoEqualsSignSnafu)?;
         let (name, value) = (&pair[..at], &pair[at + 1..]);
-        let legal = |byte: &u8| byte.is_ascii_alphanumeric() || b".-+@_".contains(byte);
+        // Names of extension keys may begin with "X#" (RFC 7143 section 13.22).
+        let legal = |byte: &u8| byte.is_ascii_alphanumeric() || b".-+@_#".contains(byte);
         ensure!(!name.is_empty() && name.len() <= KEY_NAME_BYTES_MAX && name.iter().all(legal), BadNameSnafu);
-        ensure!(value.len() <= VALUE_BYTES_MAX, BadValueSnafu);
         let name = std::str::from_utf8(name).ok().context(BadNameSnafu)?;
+        let bytes_max = keys::find(name).map_or(VALUE_BYTES_MAX, Key::value_bytes_max);
+        ensure!(value.len() <= bytes_max, BadValueSnafu);
         Ok((name, std::str::from_utf8(value).ok().context(BadValueSnafu)?))
     })
 }
@@ -106,6 +107,12 @@ mod tests {
         assert_eq!(first(format!("{}=x", "N".repeat(64)).as_bytes()), TextError::BadName);
         assert_eq!(first(format!("N={}", "x".repeat(256)).as_bytes()), TextError::BadValue);
         assert_eq!(first(b"N=\xff"), TextError::BadValue);
+        let binary = |digits: usize| {
+            pairs(format!("CHAP_R=0x{}", "0".repeat(digits)).as_bytes())
+                .next()
+                .is_some_and(|pair| pair.is_ok())
+        };
+        assert!(binary(2048) && !binary(2049), "1024 bytes in hexadecimal");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 mod raw;
 
-use evenkeel_iscsi::pdu::{LoginRequest, NopOut, PduHeader, flags};
+use evenkeel_iscsi::pdu::{Isid, LoginRequest, NopOut, PduHeader, flags};
 use evenkeel_iscsi::target::{Action, CloseReason, ConnectionId, Lookup, TargetConfig};
 use evenkeel_iscsi::{DigestPolicy, Settings};
 use raw::{Raw, TARGET, status_of, text_of};
@@ -80,7 +80,7 @@ fn what_is_missing_or_unknown_is_refused_by_its_own_status() {
 
 #[test]
 fn each_fate_of_a_target_has_its_status() {
-    let moved = |permanent| Lookup::Moved { address: "10.0.0.1:3260".to_owned(), permanent };
+    let moved = |permanent| Lookup::Moved { address: "10.0.0.1:3260,7".to_owned(), permanent };
     let fates = [
         (Lookup::Forbidden, 0x0202),
         (Lookup::Removed, 0x0204),
@@ -94,7 +94,8 @@ fn each_fate_of_a_target_has_its_status() {
         let answers = raw.login(TO_FULL_FEATURE, &[("InitiatorName", "i"), ("TargetName", "iqn.other")]);
         assert_eq!(status_of(&answers[0]), status);
         let redirects = status >> 8 == 1;
-        assert_eq!(text_of(&answers[0]).contains("TargetAddress=10.0.0.1:3260"), redirects);
+        let address = if redirects { "TargetAddress=10.0.0.1:3260\0" } else { "" };
+        assert_eq!(text_of(&answers[0]), address, "an address without a tag, and nothing else");
     }
 }
 
@@ -111,6 +112,13 @@ fn headers_that_make_no_sense_are_initiator_errors() {
     };
     assert_eq!(attempt(&|_| ()), 0);
     assert_eq!(attempt(&|request| request.version_min = 1), 0x0205);
+    assert_eq!(attempt(&|request| request.version_max = 3), 0, "what is offered includes our version");
+    assert_eq!(attempt(&|request| request.flags = 0x08), 0x0200, "there is no stage 2");
+    assert_eq!(
+        attempt(&|request| request.flags = 0x0c),
+        0x0200,
+        "nothing is negotiated in the full feature phase"
+    );
     assert_eq!(attempt(&|request| request.tsih = 9.into()), 0x020a);
     assert_eq!(attempt(&|request| request.flags |= flags::CONTINUE), 0x0200);
     assert_eq!(attempt(&|request| request.flags = flags::TRANSIT | 0x0f), 0x0200);
@@ -120,14 +128,42 @@ fn headers_that_make_no_sense_are_initiator_errors() {
 }
 
 #[test]
-fn a_connection_cannot_be_added_to_a_session() {
+fn a_connection_cannot_be_added_to_a_session_and_those_of_others_are_not_told_of() {
     let mut first = Raw::logged_in(&[]);
-    let mut request = LoginRequest::empty();
-    request.flags = TO_FULL_FEATURE;
-    request.tsih = first.target.info().facts.tsih.into();
-    let mut second = Raw::new();
-    std::mem::swap(&mut first.ports.sessions, &mut second.ports.sessions);
-    assert_eq!(status_of(&second.send(&request, b"InitiatorName=i\0")[0]), 0x0206);
+    let tsih = first.target.info().facts.tsih;
+    let nexus = first.ports.nexus.clone().unwrap();
+    let own = [("InitiatorName", "iqn.2026-01.test:i"), ("TargetName", TARGET)];
+    let other = [("InitiatorName", "iqn.2026-01.test:other"), ("TargetName", TARGET)];
+    let discovery = [("InitiatorName", "iqn.2026-01.test:i"), ("SessionType", "Discovery")];
+    let cases = [
+        (tsih, nexus.isid, own, 0x0206),
+        (tsih, Isid([9; 6]), own, 0x020a),
+        (tsih, nexus.isid, other, 0x020a),
+        (tsih, nexus.isid, discovery, 0x020a),
+        (tsih + 1, nexus.isid, own, 0x020a),
+    ];
+    for (tsih, isid, names, status) in cases {
+        let mut second = Raw::new();
+        std::mem::swap(&mut first.ports.sessions, &mut second.ports.sessions);
+        let mut request = LoginRequest::empty();
+        request.flags = TO_FULL_FEATURE;
+        request.tsih = tsih.into();
+        request.cid = 1.into();
+        request.isid = isid;
+        let text: String = names.iter().map(|(name, value)| format!("{name}={value}\0")).collect();
+        assert_eq!(status_of(&second.send(&request, text.as_bytes())[0]), status);
+        std::mem::swap(&mut first.ports.sessions, &mut second.ports.sessions);
+    }
+}
+
+#[test]
+fn an_initiator_whose_name_is_none_is_refused_and_its_name_is_not_shown() {
+    for name in ["iqn.2026-01.test:a\nb", "iqn.2026-01.test:a b", "iqn.\u{1b}[31m", &"i".repeat(224)] {
+        let mut raw = Raw::new();
+        let answers = raw.login(TO_FULL_FEATURE, &[("InitiatorName", name), ("TargetName", TARGET)]);
+        assert_eq!(status_of(&answers[0]), 0x0200, "{name:?}");
+        assert_eq!(raw.target.info().facts.initiator, "");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::event::{Command, Event, Failure, RequestId, Transfer};
 use super::intake::Intake;
 use super::login::Login;
 use super::request::{CommandState, Kind, REQUESTS_MAX, Requests};
+use super::security::{Chap, Security};
 use crate::negotiate::{DEFAULT_SEGMENT_BYTES, Parameters, Settings};
 use crate::pdu::{
     DataOut, Isid, LogoutReason, LogoutRequest, NopOut, PduHeader, RESERVED_TAG, ScsiCommand, TaskFunction,
@@ -187,9 +188,19 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection that was just established; the login begins.
+    /// A connection that was just established; the login begins, without a proof of anything.
     #[must_use]
     pub fn new(config: InitiatorConfig) -> Self {
+        Self::begin(config, Security::Nothing)
+    }
+
+    /// The same, with a proof if the target asks for one, and with one of the target if there is an account for it.
+    #[must_use]
+    pub fn with_chap(config: InitiatorConfig, chap: Chap) -> Self {
+        Self::begin(config, Security::Offered(Box::new(chap)))
+    }
+
+    fn begin(config: InitiatorConfig, security: Security) -> Self {
         let mut core = Core {
             config,
             state: State::Closed,
@@ -204,7 +215,7 @@ impl Connection {
             exp_stat_sn: 0,
             current: Current::Response,
         };
-        core.begin_login();
+        core.begin_login(security);
         Self { receiver: Receiver::new(DEFAULT_SEGMENT_BYTES), core }
     }
 

@@ -119,6 +119,8 @@ pub enum Failure {
     Protocol(&'static str),
     /// The negotiation failed.
     Negotiation(String),
+    /// The target has not proven to be who it is taken for, or cannot be proven to.
+    Authentication(&'static str),
 }
 
 impl From<FrameError> for Failure {
@@ -133,6 +135,7 @@ impl fmt::Display for Failure {
             Self::Frame(error) => error.fmt(f),
             Self::Protocol(what) => write!(f, "the target broke the protocol: {what}"),
             Self::Negotiation(what) => write!(f, "the negotiation failed: {what}"),
+            Self::Authentication(what) => write!(f, "the authentication failed: {what}"),
         }
     }
 }

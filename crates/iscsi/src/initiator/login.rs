@@ -2,8 +2,9 @@
 
 use super::connection::{Core, State};
 use super::event::{Event, Failure};
-use crate::keys::{self, KeyId};
-use crate::negotiate::Negotiation;
+use super::security::{Security, SecurityAnswers};
+use crate::keys::{self, VALUE_BYTES_MAX};
+use crate::negotiate::{NO_VALUES, Negotiation};
 use crate::pdu::{LoginRequest, LoginResponse, LoginStatus, Opcode, PduHeader, Stage, flags};
 use crate::receive::{Agreement, Header};
 use crate::text::{TextCollector, TextWriter, pairs};
@@ -11,11 +12,14 @@ use evenkeel_types::{Bytes, Payload};
 
 /// Answers of the target at most.
 const LOGIN_RESPONSES_MAX: u32 = 64;
+/// Bytes of what is said about unknown keys of the target at most.
+const UNKNOWN_BYTES_MAX: usize = 8 * VALUE_BYTES_MAX;
 
 /// A login under way.
 #[derive(Debug)]
 pub(super) struct Login {
     stage: Stage,
+    security: Security,
     negotiation: Negotiation,
     text: TextCollector,
     responses: u32,
@@ -23,8 +27,8 @@ pub(super) struct Login {
 }
 
 impl Core {
-    /// Sends the first request: names, kind of session, and that no authentication is offered.
-    pub(super) fn begin_login(&mut self) {
+    /// Sends the first request: names, kind of session, and how this side can prove itself.
+    pub(super) fn begin_login(&mut self, security: Security) {
         let mut text = TextWriter::default();
         text.push("InitiatorName", &self.config.initiator_name);
         match &self.config.target_name {
@@ -34,16 +38,19 @@ impl Core {
             }
             None => text.push("SessionType", "Discovery"),
         }
-        text.push("AuthMethod", "None");
+        text.push("AuthMethod", security.offer());
         let discovery = self.config.target_name.is_none();
         let login = Login {
             stage: Stage::Security,
+            security,
             negotiation: Negotiation::new(self.config.settings.clone(), discovery),
             text: TextCollector::default(),
             responses: 0,
             offered: false,
         };
-        self.login_request(&login, Some(Stage::Operational), text);
+        // Who may have to prove itself is not ready for the next stage yet.
+        let next = login.security.is_ready().then_some(Stage::Operational);
+        self.login_request(&login, next, text);
         self.state = State::Login(Box::new(login));
     }
 
@@ -92,16 +99,28 @@ impl Core {
             self.state = State::Login(login);
             return Ok(());
         }
-        let text = login.text.take();
-        read_answers(&mut login.negotiation, &text)?;
-        self.go_on(login, &response)
+        let answers = login.text.take();
+        let mut text = TextWriter::default();
+        let security = read_answers(&mut login.negotiation, &answers, &mut text)?;
+        if login.stage == Stage::Security {
+            login.security.advance(&security, &mut text)?;
+        }
+        self.go_on(login, &response, text)
     }
 
-    fn go_on(&mut self, mut login: Box<Login>, response: &LoginResponse) -> Result<(), Failure> {
+    fn go_on(
+        &mut self,
+        mut login: Box<Login>,
+        response: &LoginResponse,
+        mut text: TextWriter,
+    ) -> Result<(), Failure> {
         let transits = response.flags & flags::TRANSIT != 0;
         if transits {
             let next = Stage::next(response.flags).filter(|next| *next > login.stage);
             login.stage = next.ok_or(Failure::Protocol("a transition to no later stage"))?;
+            if !login.security.is_settled() {
+                return Err(Failure::Authentication("the target ends the stage before it is settled"));
+            }
         }
         if login.stage == Stage::FullFeature {
             if !login.negotiation.is_sufficient() {
@@ -116,27 +135,40 @@ impl Core {
             self.events.push_back(Event::LoggedIn);
             return Ok(());
         }
-        let mut text = TextWriter::default();
         if login.stage == Stage::Operational && !login.offered {
             login.offered = true;
             login.negotiation.offer(&mut text);
         }
-        let next = if login.stage == Stage::Security { Stage::Operational } else { Stage::FullFeature };
-        self.login_request(&login, Some(next), text);
+        let next = match login.stage {
+            Stage::Security => login.security.is_ready().then_some(Stage::Operational),
+            _ => Some(Stage::FullFeature),
+        };
+        self.login_request(&login, next, text);
         self.state = State::Login(login);
         Ok(())
     }
 }
 
-fn read_answers(negotiation: &mut Negotiation, text: &[u8]) -> Result<(), Failure> {
-    for pair in pairs(text) {
+/// Takes what the target says. Keys that this side does not know are named as such in `text` (RFC 7143 section 6.2).
+fn read_answers<'a>(
+    negotiation: &mut Negotiation,
+    answers: &'a [u8],
+    text: &mut TextWriter,
+) -> Result<SecurityAnswers<'a>, Failure> {
+    let mut security = SecurityAnswers::default();
+    for pair in pairs(answers) {
         let (name, value) = pair.map_err(|error| Failure::Negotiation(error.to_string()))?;
-        let Some(key) = keys::find(name) else { continue };
+        let Some(key) = keys::find(name) else {
+            if !NO_VALUES.contains(&value) && text.len() < UNKNOWN_BYTES_MAX {
+                text.push(name, "NotUnderstood");
+            }
+            continue;
+        };
         let failed = |error: crate::negotiate::NegotiationError| Failure::Negotiation(error.to_string());
-        if key.id != KeyId::AuthMethod {
-            negotiation.note(key).map_err(failed)?;
+        negotiation.note(key).map_err(failed)?;
+        if !security.take(key.id, value) {
+            negotiation.accept(key, value).map_err(failed)?;
         }
-        negotiation.accept(key, value).map_err(failed)?;
     }
-    Ok(())
+    Ok(security)
 }

@@ -10,9 +10,11 @@ pub mod event;
 mod intake;
 mod login;
 mod request;
+mod security;
 
 pub use connection::{Connection, InitiatorConfig, OUTPUT_PDUS_MAX, SubmitError};
 pub use event::{Command, Done, Event, Failure, RequestId, Transfer};
+pub use security::Chap;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! What the target side is told: limits and settings, and where it asks about targets and sessions.
 
+use crate::chap::{Algorithm, Credentials};
 use crate::negotiate::Settings;
 use crate::pdu::Isid;
 use evenkeel_scsi::LogicalUnit;
@@ -33,6 +34,8 @@ pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct TargetConfig {
     /// What the target wants and can do.
     pub settings: Settings,
+    /// What CHAP may hash with. Of these, the initiator's preference decides.
+    pub chap_algorithms: Vec<Algorithm>,
     /// Tag of the portal group (RFC 7143 section 13.9).
     pub portal_group_tag: u16,
     /// How long a login may take.
@@ -49,6 +52,7 @@ impl Default for TargetConfig {
     fn default() -> Self {
         Self {
             settings: Settings::default(),
+            chap_algorithms: Algorithm::ALL.to_vec(),
             portal_group_tag: 1,
             login_timeout: Duration::from_secs(15),
             nop_interval: Duration::from_secs(5),
@@ -107,6 +111,15 @@ pub enum Lookup {
     },
 }
 
+/// What an initiator has to prove (RFC 7143 chapter 12).
+#[derive(Clone, Debug)]
+pub enum Authentication {
+    /// Nothing: it is taken to be who it says.
+    None,
+    /// That it knows a secret; and this target can prove itself if the credentials have an account for it.
+    Chap(Arc<Credentials>),
+}
+
 /// What became of the wish for a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Opening {
@@ -124,8 +137,14 @@ pub trait TargetPorts {
     fn discover(&mut self, initiator: &str) -> Vec<DiscoveredTarget>;
     /// A target for an initiator.
     fn lookup(&mut self, initiator: &str, target: &str) -> Lookup;
+    /// What an initiator has to prove before it gets at a target that [`Self::lookup`] has found, or with no target, at a
+    /// discovery session.
+    fn authentication(&mut self, initiator: &str, target: Option<&str>) -> Authentication;
+    /// Fills in bytes that nobody can foresee: challenges are made of them. Where they repeat, an initiator gets in by
+    /// repeating what another one said.
+    fn fill_random(&mut self, out: &mut [u8]);
     /// Opens a session for a nexus; a former session of the same nexus is to be ended (RFC 7143 section 6.3.5).
     fn open_session(&mut self, nexus: &NexusName) -> Opening;
-    /// Whether a session has this handle.
-    fn session_exists(&mut self, tsih: u16) -> bool;
+    /// Who the session with this handle is between, if there is one.
+    fn session(&mut self, tsih: u16) -> Option<NexusName>;
 }

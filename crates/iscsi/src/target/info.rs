@@ -3,6 +3,18 @@
 use crate::negotiate::Parameters;
 use crate::pdu::Isid;
 
+/// Who has proven to be who it says.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Authenticated {
+    /// Nobody; nothing was asked for.
+    #[default]
+    Nobody,
+    /// The initiator, by CHAP.
+    Initiator,
+    /// The initiator, and the target too (mutual CHAP).
+    Both,
+}
+
 /// Facts of a session, and counters since its connection began.
 #[derive(Clone, Default, Debug)]
 pub struct SessionFacts {
@@ -12,6 +24,8 @@ pub struct SessionFacts {
     pub initiator: String,
     /// Its alias, if it gave one.
     pub initiator_alias: String,
+    /// Who has proven to be who it says.
+    pub authenticated: Authenticated,
     /// Its part of the session's identity.
     pub isid: Isid,
     /// The target's part of it; zero before the login is complete.

@@ -10,24 +10,23 @@
 //! ```
 //!
 //! Each request is answered at once. Whatever is wrong is answered by a status other than success, and the connection
-//! closes.
+//! closes. An initiator that has to prove itself comes no further than the security stage before it has, and cannot leave
+//! the stage out.
 
 use super::action::{Action, CloseReason};
-use super::config::{Lookup, NexusName, Opening, TargetPorts};
+use super::config::{NexusName, Opening, TargetPorts};
 use super::core::{Core, State};
+use super::security::{Means, Security};
 use super::window::Window;
-use crate::keys::{self, KeyId};
 use crate::negotiate::{DEFAULT_SEGMENT_BYTES, Negotiation, NegotiationError};
 use crate::pdu::{LoginRequest, LoginResponse, LoginStatus, Opcode, PduHeader, Stage, flags};
 use crate::receive::{Agreement, Header};
-use crate::text::{TextCollector, TextWriter, pairs};
+use crate::text::{TextCollector, TextWriter};
 use evenkeel_scsi::UnitAttention;
 use evenkeel_types::{Bytes, Time};
 
 /// Requests of a login at most.
 const LOGIN_REQUESTS_MAX: u32 = 64;
-/// Bytes of an iSCSI name at most (RFC 7143 section 4.2.7.1).
-const NAME_BYTES_MAX: usize = 223;
 /// The only version of the protocol.
 const VERSION: u8 = 0x00;
 
@@ -39,12 +38,15 @@ pub(super) struct Login {
     requests: u32,
     stage: Stage,
     text: TextCollector,
-    negotiation: Negotiation,
+    pub(super) negotiation: Negotiation,
+    pub(super) security: Security,
+    /// The session that the first request names; zero for a new one.
+    pub(super) tsih: u16,
     /// InitiatorName, SessionType and TargetName were judged.
     identified: bool,
-    discovery: bool,
-    session_type: Option<String>,
-    target_name: Option<String>,
+    pub(super) discovery: bool,
+    pub(super) session_type: Option<String>,
+    pub(super) target_name: Option<String>,
     /// The request whose answer waits until a former session of the nexus has ended, and the answer's text.
     waiting: Option<(LoginRequest, TextWriter)>,
 }
@@ -57,6 +59,8 @@ impl Login {
             stage: Stage::Security,
             text: TextCollector::default(),
             negotiation: Negotiation::new(config.settings.clone(), false),
+            security: Security::default(),
+            tsih: 0,
             identified: false,
             discovery: false,
             session_type: None,
@@ -67,7 +71,21 @@ impl Login {
 }
 
 /// A login that is refused, with a text for redirections.
-struct Refusal(LoginStatus, TextWriter);
+pub(super) struct Refusal(LoginStatus, TextWriter);
+
+impl Refusal {
+    /// The target is elsewhere. The address goes without the tag of its portal group (RFC 7143 section 13.8).
+    pub(super) fn moved(address: &str, permanent: bool) -> Self {
+        let mut text = TextWriter::default();
+        text.push("TargetAddress", address.split_once(',').map_or(address, |(address, _)| address));
+        let status = if permanent {
+            LoginStatus::TARGET_MOVED_PERMANENTLY
+        } else {
+            LoginStatus::TARGET_MOVED_TEMPORARILY
+        };
+        Self(status, text)
+    }
+}
 
 impl From<LoginStatus> for Refusal {
     fn from(status: LoginStatus) -> Self {
@@ -76,11 +94,8 @@ impl From<LoginStatus> for Refusal {
 }
 
 impl From<NegotiationError> for Refusal {
-    fn from(error: NegotiationError) -> Self {
-        match error {
-            NegotiationError::NoAuthMethod { .. } => LoginStatus::AUTHENTICATION_FAILURE.into(),
-            _ => LoginStatus::INITIATOR_ERROR.into(),
-        }
+    fn from(_: NegotiationError) -> Self {
+        LoginStatus::INITIATOR_ERROR.into()
     }
 }
 
@@ -125,7 +140,7 @@ impl Core {
         data: &[u8],
         ports: &mut dyn TargetPorts,
     ) -> Result<bool, Refusal> {
-        let next = self.check_request(login, request, ports)?;
+        let next = self.check_request(login, request)?;
         login.text.append(data).map_err(|_| LoginStatus::INITIATOR_ERROR)?;
         if request.flags & flags::CONTINUE != 0 {
             self.answer(login, request, None, TextWriter::default());
@@ -133,7 +148,7 @@ impl Core {
         }
         let text = login.text.take();
         let mut answer = TextWriter::default();
-        self.read_keys(login, &text, &mut answer)?;
+        let security = self.read_keys(login, &text, &mut answer)?;
         if !login.identified {
             self.identify(login, ports)?;
             login.identified = true;
@@ -141,6 +156,19 @@ impl Core {
                 answer.push("TargetPortalGroupTag", &self.config.portal_group_tag.to_string());
             }
         }
+        // Who has to prove itself cannot do so behind the security stage, and cannot leave it without having begun.
+        if login.stage != Stage::Security && login.security.is_demanded() {
+            return Err(LoginStatus::AUTHENTICATION_FAILURE.into());
+        }
+        let algorithms = &self.config.chap_algorithms;
+        let mut means = Means { algorithms, random: &mut |out| ports.fill_random(out) };
+        login.security.advance(&security, &mut means, &mut answer)?;
+        let next = match next {
+            Some(_) if !login.security.has_begun() => return Err(LoginStatus::AUTHENTICATION_FAILURE.into()),
+            // The initiator is ready, the target is not: the stage goes on (RFC 7143 section 6.3).
+            Some(_) if login.security.is_demanded() => None,
+            next => next,
+        };
         if login.stage == Stage::Operational {
             login.negotiation.declare_segment(&mut answer);
         }
@@ -156,12 +184,7 @@ impl Core {
     }
 
     /// Checks the header of a request; gives the next stage if the initiator is ready for it.
-    fn check_request(
-        &mut self,
-        login: &mut Login,
-        request: &LoginRequest,
-        ports: &mut dyn TargetPorts,
-    ) -> Result<Option<Stage>, Refusal> {
+    fn check_request(&mut self, login: &mut Login, request: &LoginRequest) -> Result<Option<Stage>, Refusal> {
         if request.version_min > VERSION {
             return Err(LoginStatus::UNSUPPORTED_VERSION.into());
         }
@@ -173,16 +196,11 @@ impl Core {
             self.facts.isid = request.isid;
             self.facts.cid = request.cid.get();
             self.window = Window::new(request.cmd_sn.get());
-            match request.tsih.get() {
-                0 => {}
-                // A session has one connection (MaxConnections=1), so there is none to be added.
-                tsih if ports.session_exists(tsih) => return Err(LoginStatus::TOO_MANY_CONNECTIONS.into()),
-                _ => return Err(LoginStatus::SESSION_DOES_NOT_EXIST.into()),
-            }
+            login.tsih = request.tsih.get();
         }
         let same = self.facts.isid == request.isid
             && self.facts.cid == request.cid.get()
-            && request.tsih.get() == 0
+            && login.tsih == request.tsih.get()
             && login.stage == current;
         if !same || login.requests > LOGIN_REQUESTS_MAX || login.waiting.is_some() {
             return Err(LoginStatus::INITIATOR_ERROR.into());
@@ -195,81 +213,6 @@ impl Core {
             return Err(LoginStatus::INITIATOR_ERROR.into());
         }
         Ok(next)
-    }
-
-    fn read_keys(&mut self, login: &mut Login, text: &[u8], answer: &mut TextWriter) -> Result<(), Refusal> {
-        // The answer to FirstBurstLength depends on keys that may come behind it.
-        let mut first_burst = None;
-        for pair in pairs(text) {
-            let (name, value) = pair.map_err(|_| LoginStatus::INITIATOR_ERROR)?;
-            let Some(key) = keys::find(name) else {
-                answer.push(name, "NotUnderstood");
-                continue;
-            };
-            login.negotiation.note(key)?;
-            match key.id {
-                KeyId::InitiatorName => value.clone_into(&mut self.facts.initiator),
-                KeyId::InitiatorAlias => value.clone_into(&mut self.facts.initiator_alias),
-                KeyId::TargetName => login.target_name = Some(value.to_owned()),
-                KeyId::SessionType => {
-                    login.session_type = Some(value.to_owned());
-                    login.negotiation.set_discovery(value == "Discovery");
-                }
-                // Only the target may say these, or only in the full feature phase.
-                KeyId::TargetAlias
-                | KeyId::TargetAddress
-                | KeyId::TargetPortalGroupTag
-                | KeyId::SendTargets => {
-                    return Err(LoginStatus::INITIATOR_ERROR.into());
-                }
-                KeyId::FirstBurstLength => first_burst = Some((key, value)),
-                _ => login.negotiation.respond(key, value, answer)?,
-            }
-        }
-        if let Some((key, value)) = first_burst {
-            login.negotiation.respond(key, value, answer)?;
-        }
-        Ok(())
-    }
-
-    /// Judges who wants what, as soon as the first request is complete (RFC 7143 section 6.3.1).
-    fn identify(&mut self, login: &mut Login, ports: &mut dyn TargetPorts) -> Result<(), Refusal> {
-        let initiator = self.facts.initiator.clone();
-        if initiator.is_empty() {
-            return Err(LoginStatus::MISSING_PARAMETER.into());
-        }
-        if initiator.len() > NAME_BYTES_MAX {
-            return Err(LoginStatus::INITIATOR_ERROR.into());
-        }
-        login.discovery = match login.session_type.as_deref() {
-            None | Some("Normal") => false,
-            Some("Discovery") => true,
-            Some(_) => return Err(LoginStatus::SESSION_TYPE_NOT_SUPPORTED.into()),
-        };
-        if login.discovery {
-            return Ok(());
-        }
-        let name = login.target_name.clone().filter(|name| !name.is_empty());
-        let name = name.ok_or(LoginStatus::MISSING_PARAMETER)?;
-        match ports.lookup(&initiator, &name) {
-            Lookup::Found { unit, volume } => self.target = Some((unit, volume)),
-            Lookup::NotFound => return Err(LoginStatus::NOT_FOUND.into()),
-            Lookup::Forbidden => return Err(LoginStatus::AUTHORIZATION_FAILURE.into()),
-            Lookup::Removed => return Err(LoginStatus::TARGET_REMOVED.into()),
-            Lookup::Unavailable => return Err(LoginStatus::SERVICE_UNAVAILABLE.into()),
-            Lookup::Moved { address, permanent } => {
-                let mut text = TextWriter::default();
-                text.push("TargetAddress", &address);
-                let status = if permanent {
-                    LoginStatus::TARGET_MOVED_PERMANENTLY
-                } else {
-                    LoginStatus::TARGET_MOVED_TEMPORARILY
-                };
-                return Err(Refusal(status, text));
-            }
-        }
-        self.facts.target = Some(name);
-        Ok(())
     }
 
     fn open_session(
@@ -314,6 +257,7 @@ impl Core {
     fn complete_login(&mut self, login: &Login, request: &LoginRequest, answer: TextWriter, tsih: u16) {
         assert_ne!(tsih, 0, "a session's handle is not zero");
         self.facts.tsih = tsih;
+        self.facts.authenticated = login.security.authenticated();
         self.answer(login, request, Some(Stage::FullFeature), answer);
         self.parameters = *login.negotiation.agreed();
         let digests = self.parameters.digests;

@@ -10,7 +10,7 @@
 //! * [`config`]: limits, settings, and the questions a connection asks ([`TargetPorts`]).
 //! * [`connection`]: what a driver calls; [`action`]: what it is asked to do.
 //! * [`sessions`]: a registry of sessions for drivers to share among connections.
-//! * `login`, `full_feature`, `window`, `commands`, `data_out`, `respond`, `management`, `text`, `liveness`: parts of
+//! * `login`, `security`, `identify`, `full_feature`, `window`, `commands`, `data_out`, `respond`, `management`, `text`, `liveness`: parts of
 //!   the protocol, each a set of methods on the one state in `core`.
 
 pub mod action;
@@ -23,16 +23,18 @@ mod commands;
 mod core;
 mod data_out;
 mod full_feature;
+mod identify;
 mod liveness;
 mod login;
 mod management;
 mod respond;
+mod security;
 mod task;
 mod text;
 mod window;
 
 pub use action::{Action, CloseReason, ManagementId, ManagementScope, TaskId};
-pub use config::{DiscoveredTarget, Lookup, NexusName, Opening, TargetConfig, TargetPorts};
+pub use config::{Authentication, DiscoveredTarget, Lookup, NexusName, Opening, TargetConfig, TargetPorts};
 pub use connection::Connection;
-pub use info::{MemoryUsage, SessionFacts, SessionInfo};
+pub use info::{Authenticated, MemoryUsage, SessionFacts, SessionInfo};
 pub use sessions::{ConnectionId, Opened, Sessions};

@@ -69,10 +69,10 @@ impl Sessions {
         self.insert(nexus, next).map(|tsih| (next, tsih))
     }
 
-    /// Whether a session has this handle.
+    /// Who the session with this handle is between, if there is one.
     #[must_use]
-    pub fn exists(&self, tsih: u16) -> bool {
-        self.by_tsih.contains_key(&tsih)
+    pub fn nexus(&self, tsih: u16) -> Option<&NexusName> {
+        self.by_tsih.get(&tsih)
     }
 
     /// Number of sessions.
@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(sessions.open(&nexus(2), ConnectionId(2)).opening, Opening::Ready(2));
         sessions.last_tsih = 0;
         assert_eq!(sessions.open(&nexus(3), ConnectionId(3)).opening, Opening::Ready(3));
-        assert!(sessions.exists(2) && !sessions.exists(4));
+        assert_eq!((sessions.nexus(2), sessions.nexus(4)), (Some(&nexus(2)), None));
     }
 
     #[test]

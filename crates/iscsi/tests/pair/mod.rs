@@ -1,13 +1,15 @@
 //! An initiator and a target joined by byte pipes in memory, over a RAM disk. One seed decides how the streams are cut
 //! and when operations end.
 
+#![allow(dead_code)]
+
 use evenkeel_iscsi::Settings;
 use evenkeel_iscsi::initiator::{self, Command, Done, Event, InitiatorConfig, RequestId, Transfer};
 use evenkeel_iscsi::pdu::Isid;
 use evenkeel_iscsi::target::config::{DATA_IN_BYTES_MAX, DATA_OUT_BYTES_MAX};
 use evenkeel_iscsi::target::{
-    self, Action, CloseReason, ConnectionId, DiscoveredTarget, Lookup, NexusName, Opening, Sessions,
-    TargetConfig, TargetPorts, TaskId,
+    self, Action, Authentication, CloseReason, ConnectionId, DiscoveredTarget, Lookup, NexusName, Opening,
+    Sessions, TargetConfig, TargetPorts, TaskId,
 };
 use evenkeel_scsi::{LogicalUnit, LunConfig};
 use evenkeel_types::{AlignedBuf, BlockError, BlockOp, BlockOutcome, Bytes, Payload, Time, VolumeId};
@@ -42,6 +44,9 @@ pub(crate) struct Ports {
     /// What a lookup of any target but the one that exists gives.
     pub(crate) elsewhere: Lookup,
     pub(crate) targets: Vec<DiscoveredTarget>,
+    pub(crate) authentication: Authentication,
+    /// What the next random bytes come from.
+    pub(crate) random: u64,
     pub(crate) replaced: Vec<ConnectionId>,
 }
 
@@ -58,6 +63,8 @@ impl Ports {
             elsewhere: Lookup::NotFound,
             targets,
             replaced: Vec::new(),
+            authentication: Authentication::None,
+            random: 1,
         }
     }
 }
@@ -72,13 +79,22 @@ impl TargetPorts for Ports {
         }
         self.elsewhere.clone()
     }
+    fn authentication(&mut self, _: &str, _: Option<&str>) -> Authentication {
+        self.authentication.clone()
+    }
+    fn fill_random(&mut self, out: &mut [u8]) {
+        for byte in out {
+            self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            *byte = (self.random >> 56) as u8;
+        }
+    }
     fn open_session(&mut self, nexus: &NexusName) -> Opening {
         let opened = self.sessions.open(nexus, self.connection);
         self.replaced.extend(opened.replaces);
         opened.opening
     }
-    fn session_exists(&mut self, tsih: u16) -> bool {
-        self.sessions.exists(tsih)
+    fn session(&mut self, tsih: u16) -> Option<NexusName> {
+        self.sessions.nexus(tsih).cloned()
     }
 }
 
@@ -140,6 +156,18 @@ pub(crate) struct Pair {
     pub(crate) closed: Option<CloseReason>,
     /// Bytes moved at a time at most.
     pub(crate) chunk_max: usize,
+    /// After this many more bytes, these bits of a byte are flipped on the way.
+    pub(crate) flip_to_target: Option<(usize, u8)>,
+    pub(crate) flip_to_initiator: Option<(usize, u8)>,
+}
+
+/// Flips bits in these bytes if their turn has come.
+fn damage(flip: &mut Option<(usize, u8)>, bytes: &mut [u8]) {
+    let Some((after, bits)) = flip.take() else { return };
+    match bytes.get_mut(after) {
+        Some(byte) => *byte ^= bits,
+        None => *flip = Some((after - bytes.len(), bits)),
+    }
 }
 
 pub(crate) fn initiator_config(settings: Settings) -> InitiatorConfig {
@@ -171,6 +199,8 @@ impl Pair {
             actions: Vec::new(),
             closed: None,
             chunk_max: 1 << 20,
+            flip_to_target: None,
+            flip_to_initiator: None,
         }
     }
 
@@ -221,8 +251,9 @@ impl Pair {
     fn send_to_target(&mut self) -> bool {
         let mut slices = [IoSlice::new(&[]); 16];
         let used = self.initiator.transmit(&mut slices);
-        let bytes: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.to_vec()).collect();
+        let mut bytes: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.to_vec()).collect();
         let n = self.chunk(bytes.len());
+        damage(&mut self.flip_to_target, &mut bytes[..n]);
         self.to_target.extend(&bytes[..n]);
         self.initiator.transmitted(n);
         n > 0
@@ -231,8 +262,9 @@ impl Pair {
     fn send_to_initiator(&mut self) -> bool {
         let mut slices = [IoSlice::new(&[]); 16];
         let used = self.target.transmit(&mut slices);
-        let bytes: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.to_vec()).collect();
+        let mut bytes: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.to_vec()).collect();
         let n = self.chunk(bytes.len());
+        damage(&mut self.flip_to_initiator, &mut bytes[..n]);
         self.to_initiator.extend(&bytes[..n]);
         self.target.transmitted(self.now, n);
         n > 0

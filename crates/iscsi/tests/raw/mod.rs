@@ -7,8 +7,8 @@ use evenkeel_iscsi::pdu::{
     TaskFunction, TaskManagementRequest, U24, flags,
 };
 use evenkeel_iscsi::target::{
-    Action, CloseReason, Connection, ConnectionId, DiscoveredTarget, Lookup, NexusName, Opening, Sessions,
-    TargetConfig, TargetPorts, TaskId,
+    Action, Authentication, CloseReason, Connection, ConnectionId, DiscoveredTarget, Lookup, NexusName,
+    Opening, Sessions, TargetConfig, TargetPorts, TaskId,
 };
 use evenkeel_scsi::{LogicalUnit, LunConfig};
 use evenkeel_types::{BlockOp, BlockOutcome, Payload, Time, VolumeId};
@@ -25,6 +25,9 @@ pub(crate) struct Ports {
     /// What a lookup of any target but the one that exists gives.
     pub(crate) elsewhere: Lookup,
     pub(crate) targets: Vec<DiscoveredTarget>,
+    pub(crate) authentication: Authentication,
+    /// What the next random bytes come from.
+    pub(crate) random: u64,
     pub(crate) nexus: Option<NexusName>,
 }
 
@@ -38,12 +41,21 @@ impl TargetPorts for Ports {
         }
         self.elsewhere.clone()
     }
+    fn authentication(&mut self, _: &str, _: Option<&str>) -> Authentication {
+        self.authentication.clone()
+    }
+    fn fill_random(&mut self, out: &mut [u8]) {
+        for byte in out {
+            self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            *byte = (self.random >> 56) as u8;
+        }
+    }
     fn open_session(&mut self, nexus: &NexusName) -> Opening {
         self.nexus = Some(nexus.clone());
         self.sessions.open(nexus, self.connection).opening
     }
-    fn session_exists(&mut self, tsih: u16) -> bool {
-        self.sessions.exists(tsih)
+    fn session(&mut self, tsih: u16) -> Option<NexusName> {
+        self.sessions.nexus(tsih).cloned()
     }
 }
 
@@ -80,6 +92,8 @@ impl Raw {
             elsewhere: Lookup::NotFound,
             targets: vec![DiscoveredTarget { name: TARGET.to_owned(), addresses: address }],
             nexus: None,
+            authentication: Authentication::None,
+            random: 1,
         };
         let now = Time(1_000_000_000);
         Self {

@@ -3,7 +3,9 @@
 use super::Portal;
 use super::connection::Connected;
 use crate::names::volume_uuid;
-use evenkeel_iscsi::target::{CloseReason, DiscoveredTarget, Lookup, NexusName, Opening, TargetPorts};
+use evenkeel_iscsi::target::{
+    Authentication, CloseReason, DiscoveredTarget, Lookup, NexusName, Opening, TargetPorts,
+};
 use evenkeel_meta::Revision;
 use evenkeel_meta::records::VolumeRecord;
 use evenkeel_scsi::{LogicalUnit, LunConfig};
@@ -72,6 +74,14 @@ impl TargetPorts for Ports<'_> {
         found
     }
 
+    fn authentication(&mut self, _: &str, _: Option<&str>) -> Authentication {
+        Authentication::None
+    }
+
+    fn fill_random(&mut self, out: &mut [u8]) {
+        aws_lc_rs::rand::fill(out).expect("the system has a source of random bytes");
+    }
+
     fn open_session(&mut self, nexus: &NexusName) -> Opening {
         self.connected.set_nexus(nexus.clone());
         let opened = self.portal.sessions.borrow_mut().open(nexus, self.connected.id());
@@ -85,8 +95,8 @@ impl TargetPorts for Ports<'_> {
         opened.opening
     }
 
-    fn session_exists(&mut self, tsih: u16) -> bool {
-        self.portal.sessions.borrow().exists(tsih)
+    fn session(&mut self, tsih: u16) -> Option<NexusName> {
+        self.portal.sessions.borrow().nexus(tsih).cloned()
     }
 }
 
