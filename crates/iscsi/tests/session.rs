@@ -431,6 +431,24 @@ fn send_targets_in_a_normal_session_tells_of_its_own_target() {
 }
 
 #[test]
+fn a_key_that_is_given_twice_in_an_exchange_ends_the_connection() {
+    let mut raw = Raw::logged_in(&[]);
+    let keys = b"MaxRecvDataSegmentLength=512\0MaxRecvDataSegmentLength=1024\0";
+    let answers = text(&mut raw, RESERVED_TAG, keys);
+    assert_eq!(reject_of(&answers[0]), RejectReason::ProtocolError as u8);
+    assert!(matches!(raw.closed, Some(CloseReason::Protocol(_))));
+}
+
+#[test]
+fn a_segment_length_that_is_declared_anew_holds_from_then_on() {
+    let mut raw = Raw::logged_in(&[]);
+    assert!(text(&mut raw, RESERVED_TAG, b"MaxRecvDataSegmentLength=512\0")[0].1.is_empty());
+    raw.command(read10(0, 2), READ, 1024, &[]);
+    let answers = raw.complete(Ok(Payload::zeros(1024)));
+    assert_eq!(answers.iter().map(|answer| answer.1.len()).collect::<Vec<_>>(), [512, 512]);
+}
+
+#[test]
 fn a_long_answer_is_given_out_in_parts() {
     let mut raw = Raw::new();
     let address = vec!["127.0.0.1:3260,1".to_owned()];

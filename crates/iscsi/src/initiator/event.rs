@@ -90,6 +90,8 @@ pub enum Event {
         event: AsyncEvent,
         /// Seconds, with a request to log out.
         seconds: u16,
+        /// What a SCSI event is about.
+        sense: Option<Sense>,
     },
     /// The target rejected a PDU.
     Rejected {

@@ -2,13 +2,14 @@
 
 use super::connection::{Core, Current, OUTPUT_PDUS_MAX, State};
 use super::event::{Done, Event, Failure};
-use super::request::Kind;
+use super::request::{Kind, REQUESTS_MAX};
+use crate::keys::{self, KeyId};
 use crate::pdu::{
     AsyncEvent, AsyncMessage, DataIn, LogoutResponse, NopIn, NopOut, Opcode, PduHeader, R2t, RESERVED_TAG,
     Reject, ScsiResponse, TaskFunction, TaskManagementResponse, TaskResponse, TextResponse, flags,
 };
 use crate::receive::{Agreement, COLLECT_BYTES_MAX, Header, Placement, Sink};
-use crate::text::pairs;
+use crate::text::{TextWriter, pairs};
 use evenkeel_scsi::{Sense, Status};
 use evenkeel_types::{AlignedBuf, Bytes, Payload};
 
@@ -92,6 +93,12 @@ impl Sink for Intake<'_> {
     }
 }
 
+/// Sense data with its length before it (RFC 7143 section 11.4.7).
+fn sense_in(data: &[u8]) -> Option<Sense> {
+    let (len, rest) = data.split_first_chunk::<2>()?;
+    Sense::parse(rest.get(..usize::from(u16::from_be_bytes(*len)))?).ok()
+}
+
 impl Core {
     fn response(&mut self, header: &Header, data: &[u8]) -> Result<(), Failure> {
         if self.output.pdus() > OUTPUT_PDUS_MAX {
@@ -105,14 +112,7 @@ impl Core {
             Some(Opcode::TaskManagementResponse) => self.managed(header),
             Some(Opcode::TextResponse) => self.text_response(header, data),
             Some(Opcode::LogoutResponse) => self.logged_out(header),
-            Some(Opcode::AsyncMessage) => {
-                let pdu = *header.bhs.view::<AsyncMessage>();
-                self.take_window(pdu.exp_cmd_sn.get(), pdu.max_cmd_sn.get());
-                self.take_stat_sn(pdu.stat_sn.get())?;
-                let event = AsyncEvent::from_byte(pdu.event);
-                self.events.push_back(Event::Async { event, seconds: pdu.parameter_3.get() });
-                Ok(())
-            }
+            Some(Opcode::AsyncMessage) => self.async_message(header, data),
             Some(Opcode::Reject) => {
                 let pdu = *header.bhs.view::<Reject>();
                 self.take_window(pdu.exp_cmd_sn.get(), pdu.max_cmd_sn.get());
@@ -122,6 +122,24 @@ impl Core {
             }
             _ => Err(Failure::Protocol("a PDU that targets do not send")),
         }
+    }
+
+    fn async_message(&mut self, header: &Header, data: &[u8]) -> Result<(), Failure> {
+        let pdu = *header.bhs.view::<AsyncMessage>();
+        self.take_window(pdu.exp_cmd_sn.get(), pdu.max_cmd_sn.get());
+        self.take_stat_sn(pdu.stat_sn.get())?;
+        let event = AsyncEvent::from_byte(pdu.event);
+        let sense = if event == AsyncEvent::Scsi { sense_in(data) } else { None };
+        self.events.push_back(Event::Async { event, seconds: pdu.parameter_3.get(), sense });
+        if event == AsyncEvent::NegotiationRequested && self.requests.len() < REQUESTS_MAX {
+            // The target is to be asked for something; what may be said anew is all that there is to say.
+            let mut text = TextWriter::default();
+            let segment = self.parameters.max_receive_segment;
+            text.push(keys::by_id(KeyId::MaxRecvDataSegmentLength).name, &segment.to_string());
+            let (_, itt) = self.requests.insert(Kind::Text { answer: Vec::new() });
+            self.text_request(itt, RESERVED_TAG, Bytes::from(text.into_bytes()).into());
+        }
+        Ok(())
     }
 
     fn data_in(&mut self, header: &Header) -> Result<(), Failure> {
@@ -141,10 +159,7 @@ impl Core {
         if pdu.response != ScsiResponse::COMPLETED {
             return Err(Failure::Protocol("the target failed to carry out a command"));
         }
-        let sense = data
-            .split_first_chunk::<2>()
-            .and_then(|(len, rest)| rest.get(..usize::from(u16::from_be_bytes(*len))))
-            .and_then(|sense| Sense::parse(sense).ok());
+        let sense = sense_in(data);
         self.end_command(pdu.itt.get(), pdu.status, sense, pdu.flags, pdu.residual_count.get())
     }
 

@@ -1,7 +1,9 @@
 use super::connection::{Connection, InitiatorConfig, OUTPUT_PDUS_MAX, State};
 use super::event::{Command, Event, Failure, Transfer};
 use crate::negotiate::Settings;
-use crate::pdu::{Bhs, DataIn, Isid, NopIn, PduHeader, R2t, RESERVED_TAG, U24, flags};
+use crate::pdu::{
+    AsyncEvent, AsyncMessage, Bhs, DataIn, Isid, NopIn, PduHeader, R2t, RESERVED_TAG, U24, flags,
+};
 use evenkeel_types::{Bytes, Payload};
 
 /// A session whose login is taken as done, with one command under way.
@@ -79,6 +81,17 @@ fn a_missing_stat_sn_ends_the_connection() {
     last.flags = flags::FINAL | flags::STATUS;
     last.stat_sn = 7.into();
     assert!(matches!(give(&mut connection, &last, &[0; 512]), Some(Event::Closed(_))));
+}
+
+#[test]
+fn a_target_that_asks_for_a_negotiation_gets_one() {
+    let mut connection = session(Transfer::None);
+    let before = connection.output_pdus();
+    let mut message = AsyncMessage::empty();
+    message.event = AsyncEvent::NegotiationRequested.code();
+    let event = give(&mut connection, &message, &[]);
+    assert!(matches!(event, Some(Event::Async { event: AsyncEvent::NegotiationRequested, .. })), "{event:?}");
+    assert_eq!((connection.output_pdus(), connection.open_requests()), (before + 1, 2));
 }
 
 #[test]

@@ -26,6 +26,9 @@ pub const OUTPUT_PDUS_MAX: usize = 1024;
 pub const OUTPUT_TEXT_BYTES_MAX: usize = 1 << 20;
 /// Task management functions and logouts of a connection that may be in progress at once.
 pub const MANAGEMENT_MAX: usize = 32;
+/// How long the answer to a task management function waits for Data-Out that was asked for, and for commands that are
+/// missing before it. An initiator that does not send them any more is no reason to keep a reset back for long.
+pub const TRANSFER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the last answers may take to be sent before the connection is closed all the same.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 

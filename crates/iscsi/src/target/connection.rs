@@ -13,7 +13,7 @@ use super::window::Window;
 use crate::negotiate::{DEFAULT_SEGMENT_BYTES, Parameters};
 use crate::receive::Receiver;
 use crate::transmit::Transmitter;
-use evenkeel_scsi::{NexusState, UnitAttention};
+use evenkeel_scsi::{NexusState, Sense, UnitAttention};
 use evenkeel_types::{BlockOutcome, Time};
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -52,6 +52,7 @@ impl Connection {
             out_room: OutRoom::default(),
             in_room: 0,
             management: Vec::new(),
+            fence: None,
             managements_sent: 0,
             facts: SessionFacts { peer, ..SessionFacts::default() },
             parameters: Parameters::default(),
@@ -168,6 +169,18 @@ impl Connection {
             State::Login(_) => self.core.close(CloseReason::Dropped),
             _ => self.core.ask_for_logout(now),
         }
+    }
+
+    /// Tells the initiator that its session ends (RFC 7143 section 11.9, event 3) and ends the connection as soon as that
+    /// was sent, or after [`crate::target::config::FLUSH_TIMEOUT`]. Operations under way are cancelled.
+    pub fn drop_session(&mut self, now: Time, reason: CloseReason) {
+        self.core.drop_session(now, reason);
+    }
+
+    /// Reports an event of the logical unit that no command asked for (RFC 7143 section 11.9, event 0). SAM-3 and later
+    /// know no such reports, and most initiators wait for a unit attention instead ([`Self::raise`]).
+    pub fn report(&mut self, sense: &Sense) {
+        self.core.report(sense);
     }
 
     /// Ends the connection at once. Operations under way are cancelled.

@@ -94,6 +94,8 @@ pub(super) struct Core {
     pub(super) in_room: usize,
     pub(super) management: Vec<PendingManagement>,
     pub(super) managements_sent: u64,
+    /// Commands with a CmdSN before this one that have not come yet are aborted when they do.
+    pub(super) fence: Option<u32>,
     pub(super) facts: SessionFacts,
     pub(super) parameters: Parameters,
     /// Whether the session is in the registry; then `SessionEnded` has to follow.

@@ -134,6 +134,11 @@ impl Collected {
         self.arriving || self.unsolicited_open || !self.open_r2ts.is_empty()
     }
 
+    /// Target transfer tags of the R2Ts whose data has not all come.
+    pub(super) fn open_transfers(&self) -> impl Iterator<Item = u32> {
+        self.open_r2ts.iter().map(|r2t| r2t.ttt)
+    }
+
     /// Whether all that is wanted is here.
     pub(super) const fn is_complete(&self) -> bool {
         self.received >= self.want

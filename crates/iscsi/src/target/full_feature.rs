@@ -4,7 +4,7 @@ use super::action::CloseReason;
 use super::config::{OUTPUT_TEXT_BYTES_MAX, TargetPorts};
 use super::core::{Core, Current, State};
 use super::window::Turn;
-use crate::pdu::{NopIn, NopOut, Opcode, PduHeader, RESERVED_TAG, RejectReason, flags};
+use crate::pdu::{DataOut, NopIn, NopOut, Opcode, PduHeader, RESERVED_TAG, RejectReason, flags};
 use crate::receive::{Agreement, Header, Placement, Sink};
 use evenkeel_types::{AlignedBuf, Bytes, Payload, Time};
 
@@ -62,7 +62,12 @@ impl Intake<'_> {
         let core = &mut *self.core;
         core.current = Current::Request;
         let kind = match header.bhs.kind() {
-            Some(Opcode::DataOut) => return core.data_out_header(header),
+            Some(Opcode::DataOut) => {
+                if header.bhs.has(flags::FINAL) && !core.management.is_empty() {
+                    core.transfer_ended(self.now, header.bhs.view::<DataOut>().ttt.get());
+                }
+                return core.data_out_header(header);
+            }
             Some(Opcode::SnackRequest) => {
                 // There is nothing to retransmit at error recovery level 0.
                 core.reject(&header.bhs, RejectReason::ProtocolError);
@@ -106,6 +111,15 @@ impl Intake<'_> {
             }
         }
         if kind == Opcode::ScsiCommand {
+            if !unnumbered && core.is_aborted_in_advance(cmd_sn_of(header)) {
+                core.facts.ignored += 1;
+                return Placement::Discard;
+            }
+            if !header.bhs.has(flags::FINAL) && !header.bhs.has(flags::WRITE) {
+                // More data would follow of a command that writes none (RFC 7143 section 11.3.1).
+                core.reject(&header.bhs, RejectReason::InvalidPduField);
+                return Placement::Discard;
+            }
             return core.command_header(header, !unnumbered);
         }
         Placement::Whole
@@ -142,8 +156,15 @@ impl Intake<'_> {
         }
     }
 
-    /// Deals with PDUs that were held back and whose turn it is now.
+    /// Deals with PDUs that were held back and whose turn it is now, and with what waited for them to come.
     fn deliver_held(&mut self) {
+        self.deliver_in_turn();
+        if !self.core.management.is_empty() {
+            self.core.settle_management(self.now);
+        }
+    }
+
+    fn deliver_in_turn(&mut self) {
         while matches!(self.core.state, State::FullFeature) {
             let Some(pdus) = self.core.window.take_next() else { return };
             if pdus.is_empty() {

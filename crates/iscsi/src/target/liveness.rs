@@ -3,7 +3,7 @@
 use super::action::CloseReason;
 use super::config::TargetConfig;
 use super::core::{Core, State};
-use crate::pdu::{AsyncEvent, AsyncMessage, NopIn, PduHeader, RESERVED_TAG, flags};
+use crate::pdu::{NopIn, PduHeader, RESERVED_TAG, flags};
 use evenkeel_types::{Payload, Time};
 
 /// Upper half of the tags of our NOP-In PDUs; tags of R2Ts have a slot number there, which is never this.
@@ -49,7 +49,8 @@ impl Core {
             State::Login(login) => Some(login.deadline),
             State::FullFeature => {
                 let silence = self.liveness.deadline(&self.config);
-                Some(self.liveness.logout_deadline.map_or(silence, |logout| logout.min(silence)))
+                let others = [self.liveness.logout_deadline, self.management_deadline()];
+                Some(others.into_iter().flatten().fold(silence, Time::min))
             }
             State::Flushing { deadline, .. } => Some(*deadline),
             State::Closed => None,
@@ -64,7 +65,10 @@ impl Core {
                 self.close(reason);
             }
             State::FullFeature if self.liveness.logout_deadline.is_some_and(|deadline| now >= deadline) => {
-                self.close(CloseReason::LogoutTimeout);
+                self.drop_connection(now, CloseReason::LogoutTimeout);
+            }
+            State::FullFeature if self.management_deadline().is_some_and(|deadline| now >= deadline) => {
+                self.settle_management(now);
             }
             State::FullFeature if now >= self.liveness.deadline(&self.config) => match self.liveness.probe {
                 Some(_) => self.close(CloseReason::PeerSilent),
@@ -102,23 +106,5 @@ impl Core {
         if let Some((sent, _)) = self.liveness.probe.take_if(|(_, asked)| *asked == tag) {
             self.liveness.proven_at = Some(sent);
         }
-    }
-
-    /// Asks the initiator to log out (RFC 7143 section 11.9.1, event 1).
-    pub(super) fn ask_for_logout(&mut self, now: Time) {
-        if !matches!(self.state, State::FullFeature) || self.liveness.logout_deadline.is_some() {
-            return;
-        }
-        let timeout = self.config.logout_timeout;
-        self.liveness.logout_deadline = Some(now + timeout);
-        let mut message = AsyncMessage::empty();
-        message.flags = flags::FINAL;
-        message.itt = RESERVED_TAG.into();
-        message.stat_sn = self.next_stat_sn();
-        message.exp_cmd_sn = self.exp_cmd_sn();
-        message.max_cmd_sn = self.max_cmd_sn();
-        message.event = AsyncEvent::LogoutRequested.code();
-        message.parameter_3 = u16::try_from(timeout.as_secs()).unwrap_or(u16::MAX).into();
-        self.send(&message, Payload::default());
     }
 }

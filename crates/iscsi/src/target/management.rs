@@ -3,9 +3,14 @@
 //! A task that is aborted is never answered. If its operation is under way it is cancelled, and the function that
 //! aborted it is answered when the operation has ended, so that nothing of it takes effect afterwards. Data-Out of an
 //! aborted task that is still on its way is dropped.
+//!
+//! A function that concerns many tasks aborts all commands that were numbered before it, also those that have not come
+//! yet, and none that were numbered behind it. It is answered behind all answers to commands, when they have come and when
+//! the Data-Out that R2Ts have asked for has ended (section 4.2.3.3), or after [`TRANSFER_TIMEOUT`]: initiators that stop
+//! sending data as soon as they send a reset are common.
 
 use super::action::{Action, CloseReason, ManagementId, ManagementScope, TaskId};
-use super::config::MANAGEMENT_MAX;
+use super::config::{MANAGEMENT_MAX, TRANSFER_TIMEOUT};
 use super::core::{Core, State};
 use super::task::Step;
 use crate::pdu::{
@@ -34,7 +39,20 @@ pub(super) struct PendingManagement {
     tasks: Vec<TaskId>,
     /// Other sessions carry it out under this name.
     others: Option<ManagementId>,
+    /// What the initiator has still to send.
+    to_come: Option<ToCome>,
     then: Then,
+}
+
+/// What a function on many tasks waits for.
+#[derive(Debug)]
+struct ToCome {
+    /// Target transfer tags of aborted tasks whose data has not ended.
+    transfers: Vec<u32>,
+    /// The number of the function: all before it are to be received.
+    cmd_sn: u32,
+    /// When it waits no longer.
+    until: Time,
 }
 
 impl Core {
@@ -58,19 +76,49 @@ impl Core {
     }
 
     fn wait_for(&mut self, now: Time, tasks: Vec<TaskId>, others: Option<ManagementId>, then: Then) {
-        self.management.push(PendingManagement { tasks, others, then });
+        self.management.push(PendingManagement { tasks, others, to_come: None, then });
+        self.settle_management(now);
+    }
+
+    /// When the first function waits no longer for what its initiator has still to send.
+    pub(super) fn management_deadline(&self) -> Option<Time> {
+        self.management.iter().filter_map(|pending| Some(pending.to_come.as_ref()?.until)).min()
+    }
+
+    /// Whether a command that has come now was aborted before.
+    pub(super) fn is_aborted_in_advance(&mut self, cmd_sn: u32) -> bool {
+        let Some(fence) = self.fence else { return false };
+        let is_before = cmd_sn.wrapping_sub(fence) > 1 << 31;
+        if !is_before {
+            self.fence = None;
+        }
+        is_before
+    }
+
+    /// The last Data-Out of a sequence has come.
+    pub(super) fn transfer_ended(&mut self, now: Time, ttt: u32) {
+        for pending in &mut self.management {
+            if let Some(to_come) = &mut pending.to_come {
+                to_come.transfers.retain(|open| *open != ttt);
+            }
+        }
         self.settle_management(now);
     }
 
     /// Finishes what has nothing left to wait for, in order of arrival.
     pub(super) fn settle_management(&mut self, now: Time) {
-        let tasks = &self.tasks;
+        let (tasks, window) = (&self.tasks, &self.window);
         for pending in &mut self.management {
             pending.tasks.retain(|id| tasks.get(*id).is_some());
+            pending.to_come.take_if(|to_come| {
+                let is_here = to_come.transfers.is_empty() && window.is_complete_before(to_come.cmd_sn);
+                is_here || now >= to_come.until
+            });
         }
-        while let Some(at) =
-            self.management.iter().position(|pending| pending.tasks.is_empty() && pending.others.is_none())
-        {
+        let is_done = |pending: &PendingManagement| {
+            pending.tasks.is_empty() && pending.others.is_none() && pending.to_come.is_none()
+        };
+        while let Some(at) = self.management.iter().position(is_done) {
             let pending = self.management.remove(at);
             self.finish_management(now, &pending.then);
         }
@@ -154,7 +202,13 @@ impl Core {
             TaskFunction::LogicalUnitReset | TaskFunction::TargetWarmReset => Some(ManagementScope::Reset),
             TaskFunction::TargetColdReset => Some(ManagementScope::ColdReset),
         };
-        self.window.give_up_before(request.cmd_sn.get());
+        let cmd_sn = request.cmd_sn.get();
+        if !self.window.is_complete_before(cmd_sn) {
+            self.fence = Some(cmd_sn);
+        }
+        let transfers = self.tasks.ids().into_iter().filter_map(|id| self.tasks.get(id));
+        let transfers = transfers.flat_map(|task| task.out.open_transfers()).collect();
+        let to_come = ToCome { transfers, cmd_sn, until: now + TRANSFER_TIMEOUT };
         let tasks = self.abort_all();
         let others = scope.map(|scope| {
             self.managements_sent += 1;
@@ -167,7 +221,8 @@ impl Core {
         });
         let cold_reset = scope == Some(ManagementScope::ColdReset);
         let then = Then::Respond { itt, response: TaskResponse::FunctionComplete, cold_reset };
-        self.wait_for(now, tasks, others, then);
+        self.management.push(PendingManagement { tasks, others, to_come: Some(to_come), then });
+        self.settle_management(now);
     }
 
     /// ABORT TASK (RFC 7143 section 11.6.1).
@@ -199,7 +254,7 @@ impl Core {
             ManagementScope::ClearTaskSet if had_tasks => self.nexus.raise(UnitAttention::CommandsCleared),
             ManagementScope::ClearTaskSet => {}
             ManagementScope::Reset => self.nexus.raise(UnitAttention::LogicalUnitReset),
-            ManagementScope::ColdReset => self.close(CloseReason::ColdReset),
+            ManagementScope::ColdReset => self.drop_session(now, CloseReason::ColdReset),
         }
         self.wait_for(now, tasks, None, Then::Managed { token });
     }

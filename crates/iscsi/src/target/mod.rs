@@ -10,7 +10,7 @@
 //! * [`config`]: limits, settings, and the questions a connection asks ([`TargetPorts`]).
 //! * [`connection`]: what a driver calls; [`action`]: what it is asked to do.
 //! * [`sessions`]: a registry of sessions for drivers to share among connections.
-//! * `login`, `security`, `identify`, `full_feature`, `window`, `commands`, `data_out`, `respond`, `management`, `text`, `liveness`: parts of
+//! * `login`, `security`, `identify`, `full_feature`, `window`, `commands`, `data_out`, `respond`, `management`, `text`, `liveness`, `async_event`: parts of
 //!   the protocol, each a set of methods on the one state in `core`.
 
 pub mod action;
@@ -19,6 +19,7 @@ pub mod connection;
 pub mod info;
 pub mod sessions;
 
+mod async_event;
 mod commands;
 mod core;
 mod data_out;

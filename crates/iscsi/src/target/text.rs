@@ -9,6 +9,7 @@ use crate::pdu::{PduHeader, RESERVED_TAG, RejectReason, TextRequest, TextRespons
 use crate::receive::Header;
 use crate::text::{TextCollector, TextWriter, pairs};
 use evenkeel_types::{Bytes, Time};
+use std::collections::BTreeSet;
 
 /// Bytes of an answer to a text request at most.
 const ANSWER_BYTES_MAX: usize = OUTPUT_TEXT_BYTES_MAX;
@@ -109,8 +110,13 @@ impl Core {
 
     fn answer_text(&mut self, text: &[u8], ports: &mut dyn TargetPorts) -> Option<TextWriter> {
         let mut answer = TextWriter::default();
+        let mut seen = BTreeSet::new();
         for pair in pairs(text) {
             let (name, value) = pair.ok()?;
+            // No key is negotiated twice in an exchange (RFC 7143 section 6.4).
+            if !seen.insert(name) {
+                return None;
+            }
             match keys::find(name).map(|key| key.id) {
                 None => answer.push(name, "NotUnderstood"),
                 Some(KeyId::SendTargets) => self.send_targets(value, &mut answer, ports),

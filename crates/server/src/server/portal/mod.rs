@@ -141,7 +141,7 @@ impl Portal {
             |volume: &VolumeId| self.core.with_view(|view| view.volume(*volume).is_none()).unwrap_or(false);
         for connected in self.all() {
             if connected.volume().as_ref().is_some_and(gone) {
-                connected.with(|connection| connection.close(CloseReason::Dropped));
+                connected.with(|connection| connection.drop_session(now(), CloseReason::TargetRemoved));
             }
         }
         self.units.borrow_mut().forget_if(gone);
