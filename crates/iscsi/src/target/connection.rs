@@ -14,7 +14,7 @@ use crate::negotiate::{DEFAULT_SEGMENT_BYTES, Parameters};
 use crate::receive::Receiver;
 use crate::transmit::Transmitter;
 use evenkeel_scsi::{NexusState, Sense, UnitAttention};
-use evenkeel_types::{BlockOutcome, Time};
+use evenkeel_types::{BlockOutcome, Time, VolumeId};
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -229,6 +229,12 @@ impl Connection {
             data_in_bytes: self.core.in_room + self.core.output.payload_bytes(),
             output_pdus: self.core.output.pdus(),
         }
+    }
+
+    /// The volume behind the target of the session, as soon as the initiator has named it.
+    #[must_use]
+    pub fn volume(&self) -> Option<VolumeId> {
+        self.core.target.as_ref().map(|(_, volume)| *volume)
     }
 
     /// Who the session is between, what was agreed, and how much went over it.

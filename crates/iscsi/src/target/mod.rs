@@ -9,7 +9,7 @@
 //!
 //! * [`config`]: limits, settings, and the questions a connection asks ([`TargetPorts`]).
 //! * [`connection`]: what a driver calls; [`action`]: what it is asked to do.
-//! * [`sessions`]: a registry of sessions for drivers to share among connections.
+//! * [`portal`]: all connections of a portal in one value; [`sessions`]: the registry of sessions alone.
 //! * `login`, `security`, `identify`, `full_feature`, `window`, `commands`, `data_out`, `respond`, `management`, `text`, `liveness`, `async_event`: parts of
 //!   the protocol, each a set of methods on the one state in `core`.
 
@@ -17,6 +17,7 @@ pub mod action;
 pub mod config;
 pub mod connection;
 pub mod info;
+pub mod portal;
 pub mod sessions;
 
 mod async_event;
@@ -38,4 +39,5 @@ pub use action::{Action, CloseReason, ManagementId, ManagementScope, TaskId};
 pub use config::{Authentication, DiscoveredTarget, Lookup, NexusName, Opening, TargetConfig, TargetPorts};
 pub use connection::Connection;
 pub use info::{Authenticated, MemoryUsage, SessionFacts, SessionInfo};
+pub use portal::{Portal, Targets, Work};
 pub use sessions::{ConnectionId, Opened, Sessions};
