@@ -3,6 +3,7 @@
 #   make test                        all tests; ends with one line of counts
 #   make demo [SEED=n] [ARGS=...]    three servers, a hot spot, and how the load evens itself
 #   make bench [ARGS=...]            against tgt
+#   make bench-pdu                   CPU time of each kind of iSCSI PDU
 #   make sim [SEEDS=200]             the simulator over many seeds
 #   make model [ARGS=...]            every order of events within small bounds, and what breaks without each rule
 #   make planted                     shows that the simulator finds bugs planted on purpose
@@ -15,7 +16,7 @@ SEEDS ?= 200
 export SECONDS_EACH MINUTES FIRST_SEED
 
 .DEFAULT_GOAL := help
-.PHONY: help test demo bench sim model planted fuzz footprint scenarios soak
+.PHONY: help test demo bench bench-pdu sim model planted fuzz footprint scenarios soak
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -30,6 +31,10 @@ demo:
 bench: tools/bench.sh
 	@./tools/setup.sh bench
 	@./tools/bench.sh $(ARGS)
+
+bench-pdu:
+	@./tools/setup.sh demo
+	cargo bench --locked --quiet -p evenkeel-iscsi --bench pdu_cost
 
 sim:
 	@./tools/setup.sh demo
