@@ -1,6 +1,9 @@
 //! Whatever bytes come, nothing panics, nothing hangs, and memory stays within its bounds.
 
-use evenkeel_iscsi::fuzz::{fuzz_initiator_bytes, fuzz_pdu, fuzz_target_bytes, fuzz_text_keys, login_bytes};
+use evenkeel_iscsi::fuzz::{
+    fuzz_initiator_bytes, fuzz_login, fuzz_login_answers, fuzz_pdu, fuzz_target_bytes, fuzz_text_keys,
+    login_bytes,
+};
 use evenkeel_iscsi::pdu::{BHS_BYTES, Bhs, U24};
 use proptest::prelude::*;
 
@@ -39,6 +42,36 @@ fn pdu() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
+/// What is said in logins, right or wrong, but for a proof that is right.
+const SAID: [&str; 14] = [
+    "InitiatorName=iqn.i\0TargetName=iqn.2026-01.io.evenkeel:fuzz:v\0",
+    "InitiatorName=iqn.i\0SessionType=Discovery\0",
+    "AuthMethod=CHAP\0",
+    "AuthMethod=CHAP,None\0",
+    "AuthMethod=None\0",
+    "CHAP_A=5\0",
+    "CHAP_A=8,7,6,5\0",
+    "CHAP_N=host\0",
+    "CHAP_N=array\0",
+    "CHAP_R=0x00112233445566778899aabbccddeeff\0",
+    "CHAP_R=0bABEiM0RVZneImaq7zN3u/w==\0",
+    "CHAP_I=90\0CHAP_C=0x5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a\0",
+    "CHAP_I=1\0CHAP_C=0x1234\0",
+    "InitialR2T=No\0",
+];
+
+/// Parts of a login: flags, a length in words, and several texts behind one another.
+fn login() -> impl Strategy<Value = Vec<u8>> {
+    let flags =
+        prop_oneof![Just(0u8), Just(0x81), Just(0x83), Just(0x04), Just(0x87), Just(0x40), any::<u8>()];
+    let part = (flags, prop::collection::vec(0..SAID.len(), 0..4)).prop_map(|(flags, picks)| {
+        let mut text: Vec<u8> = picks.into_iter().flat_map(|pick| SAID[pick].bytes()).collect();
+        text.resize(text.len().next_multiple_of(4), 0);
+        [vec![flags, (text.len() / 4) as u8], text].concat()
+    });
+    prop::collection::vec(part, 1..7).prop_map(|parts| parts.concat())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
@@ -48,6 +81,14 @@ proptest! {
         fuzz_initiator_bytes(&data);
         fuzz_pdu(&data);
         fuzz_text_keys(&data);
+        fuzz_login(&data);
+        fuzz_login_answers(&data);
+    }
+
+    #[test]
+    fn plausible_logins_in_any_order_let_nobody_in_without_a_proof(mutual in any::<bool>(), login in login()) {
+        fuzz_login(&[vec![u8::from(mutual)], login.clone()].concat());
+        fuzz_login_answers(&login);
     }
 
     #[test]

@@ -96,6 +96,8 @@ fn is_refused(raw: &Raw, answers: &[Answer], status: u16) {
     assert!(matches!(raw.closed, Some(CloseReason::LoginRefused(_))), "{:?}", raw.closed);
     assert!(!raw.others.iter().any(|action| matches!(action, Action::SessionOpened)));
     assert!(raw.target.is_finished() && !raw.target.info().full_feature);
+    // Else it would have ended the session that a new one takes the place of.
+    assert!(raw.ports.nexus.is_none(), "no session was asked for");
 }
 
 #[test]
@@ -294,6 +296,18 @@ fn our_own_challenge_that_comes_back_is_refused_and_not_answered() {
     let answers = raw.login(TO_OPERATIONAL, &keys);
     is_refused(&raw, &answers, FAILED);
     assert!(answers[0].1.is_empty(), "it is not answered");
+}
+
+#[test]
+fn a_connection_that_is_printed_in_the_middle_of_a_login_shows_no_secret() {
+    let mut raw = target();
+    challenged(&mut raw, "7");
+    let printed = format!("{:?} {:?}", raw.target, raw.ports.authentication);
+    assert!(printed.contains(USER) && printed.contains(TARGET_USER), "the accounts are in it");
+    for secret in [SECRET, TARGET_SECRET] {
+        let bytes = format!("{:?}", secret.as_bytes());
+        assert!(!printed.contains(secret) && !printed.contains(bytes.trim_matches(['[', ']'])));
+    }
 }
 
 #[test]

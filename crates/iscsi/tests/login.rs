@@ -88,15 +88,30 @@ fn each_fate_of_a_target_has_its_status() {
         (moved(false), 0x0101),
         (moved(true), 0x0102),
     ];
-    for (fate, status) in fates {
+    // In whatever stage the login begins, it ends with the first answer.
+    for ((fate, status), flags) in
+        fates.iter().flat_map(|fate| [0x00, 0x04, TO_FULL_FEATURE].map(|flags| (fate, flags)))
+    {
         let mut raw = Raw::new();
-        raw.ports.elsewhere = fate;
-        let answers = raw.login(TO_FULL_FEATURE, &[("InitiatorName", "i"), ("TargetName", "iqn.other")]);
-        assert_eq!(status_of(&answers[0]), status);
+        raw.ports.elsewhere = fate.clone();
+        let answers = raw.login(flags, &[("InitiatorName", "i"), ("TargetName", "iqn.other")]);
+        assert_eq!((answers.len(), status_of(&answers[0])), (1, *status));
         let redirects = status >> 8 == 1;
         let address = if redirects { "TargetAddress=10.0.0.1:3260\0" } else { "" };
         assert_eq!(text_of(&answers[0]), address, "an address without a tag, and nothing else");
+        assert!(raw.target.is_finished());
     }
+}
+
+#[test]
+fn a_discovery_session_is_sent_nowhere_else() {
+    let mut raw = Raw::new();
+    raw.ports.elsewhere = Lookup::Moved { address: "10.0.0.1:3260".to_owned(), permanent: false };
+    let keys = [("InitiatorName", "i"), ("SessionType", "Discovery"), ("TargetName", "iqn.other")];
+    let answers = raw.login(TO_FULL_FEATURE, &keys);
+    assert_eq!(status_of(&answers[0]), 0);
+    assert!(!text_of(&answers[0]).contains("TargetAddress"));
+    assert_eq!(raw.target.info().facts.target, None);
 }
 
 #[test]

@@ -6,17 +6,24 @@ use evenkeel_iscsi::pdu::{
     NopOut, Opcode, PduHeader, R2t, RESERVED_TAG, RejectReason, TaskFunction, TaskManagementRequest, flags,
 };
 use evenkeel_iscsi::target::{Action, CloseReason, ManagementId, ManagementScope};
-use raw::{Answer, Raw, kinds, sense_of, write10};
+use evenkeel_types::{BlockError, Payload};
+use raw::{Answer, Raw, kinds, read10, sense_of, write10};
 use std::time::Duration;
 
+const READ: u8 = flags::FINAL | flags::READ;
 const WRITE: u8 = flags::FINAL | flags::WRITE;
 const TUR: [u8; 16] = [0; 16];
 const SOLICITED: &[(&str, &str)] =
     &[("ImmediateData", "No"), ("MaxBurstLength", "512"), ("MaxOutstandingR2T", "2")];
 
 fn code_of(answers: &[Answer]) -> u8 {
-    assert_eq!(kinds(answers), [Opcode::TaskManagementResponse]);
-    answers[0].0.specific[0]
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    code_of_one(&answers[0])
+}
+
+fn code_of_one(answer: &Answer) -> u8 {
+    assert_eq!(answer.0.kind(), Some(Opcode::TaskManagementResponse));
+    answer.0.specific[0]
 }
 
 /// What other sessions are to carry out.
@@ -76,7 +83,7 @@ fn commands_that_another_session_clears_are_told_of_and_none_else() {
     for has_command in [true, false] {
         let mut raw = Raw::logged_in(&[]);
         if has_command {
-            assert!(raw.command(raw::read10(0, 1), flags::FINAL | flags::READ, 512, &[]).is_empty());
+            assert!(raw.command(read10(0, 1), READ, 512, &[]).is_empty());
         }
         raw.target.handle_management(raw.now, ManagementScope::ClearTaskSet, 1);
         assert!(raw.take().is_empty());
@@ -219,4 +226,80 @@ fn a_command_that_writes_nothing_cannot_announce_data() {
         [Opcode::ScsiResponse],
         "its number is used up"
     );
+}
+
+#[test]
+fn an_abort_is_answered_when_the_operation_has_ended_and_the_command_never() {
+    let mut raw = Raw::logged_in(&[]);
+    raw.command(read10(0, 1), READ, 512, &[]);
+    let (itt, cmd_sn) = (raw.itt - 1, raw.cmd_sn - 1);
+    assert!(raw.manage(TaskFunction::AbortTask, itt, cmd_sn).is_empty());
+    assert_eq!(raw.cancelled, [raw.submitted[0].0]);
+    let answers = raw.complete(Ok(Payload::zeros(512)));
+    assert_eq!((kinds(&answers), code_of_one(&answers[0])), (vec![Opcode::TaskManagementResponse], 0));
+    let answers = raw.manage(TaskFunction::AbortTask, itt, cmd_sn);
+    assert_eq!(code_of_one(&answers[0]), 1, "the task does not exist");
+}
+
+#[test]
+fn an_abort_of_a_command_that_has_not_come_gives_its_number_up() {
+    let mut raw = Raw::logged_in(&[]);
+    let lost = raw.cmd_sn;
+    raw.cmd_sn += 1;
+    assert!(raw.command(TUR, flags::FINAL, 0, &[]).is_empty(), "one number is missing");
+    let answers = raw.manage(TaskFunction::AbortTask, 5, lost);
+    assert_eq!(kinds(&answers), [Opcode::TaskManagementResponse, Opcode::ScsiResponse]);
+    assert_eq!(code_of_one(&answers[0]), 0);
+}
+
+#[test]
+fn data_of_an_aborted_write_is_dropped() {
+    let mut raw = Raw::logged_in(&[("ImmediateData", "No")]);
+    let answers = raw.command(write10(0, 1), WRITE, 512, &[]);
+    let r2t = *answers[0].0.view::<R2t>();
+    let answers = raw.manage(TaskFunction::AbortTask, r2t.itt.get(), 0);
+    assert_eq!(code_of_one(&answers[0]), 0);
+    assert!(raw.data_out(r2t.itt.get(), r2t.ttt.get(), 0, 0, true, &[1; 512]).is_empty());
+    assert!(raw.submitted.is_empty() && raw.closed.is_none());
+    assert_eq!(raw.target.info().facts.ignored, 1);
+}
+
+#[test]
+fn a_reset_waits_for_own_operations_and_for_other_sessions() {
+    let mut raw = Raw::logged_in(&[]);
+    raw.command(read10(0, 1), READ, 512, &[]);
+    assert!(raw.manage(TaskFunction::LogicalUnitReset, RESERVED_TAG, 0).is_empty());
+    let Some(Action::ManageOthers { id, scope: ManagementScope::Reset, .. }) = raw.others.pop() else {
+        panic!("{:?}", raw.others)
+    };
+    assert!(raw.complete(Err(BlockError::Aborted)).is_empty());
+    raw.target.handle_others_managed(raw.now, id);
+    assert_eq!(code_of_one(&raw.take()[0]), 0);
+    let answers = raw.command(TUR, flags::FINAL, 0, &[]);
+    assert_eq!(sense_of(&answers[0]), (6, 0x29, 3), "the reset is told");
+}
+
+#[test]
+fn a_reset_by_another_session_aborts_and_is_told() {
+    let mut raw = Raw::logged_in(&[]);
+    raw.command(read10(0, 1), READ, 512, &[]);
+    raw.target.handle_management(raw.now, ManagementScope::Reset, 42);
+    assert!(raw.take().is_empty() && raw.cancelled.len() == 1);
+    let managed = |raw: &Raw| raw.others.iter().any(|action| matches!(action, Action::Managed { token: 42 }));
+    assert!(!managed(&raw));
+    assert!(raw.complete(Err(BlockError::Aborted)).is_empty());
+    assert!(managed(&raw));
+    let answers = raw.command(TUR, flags::FINAL, 0, &[]);
+    assert_eq!(sense_of(&answers[0]), (6, 0x29, 3));
+    raw.target.handle_management(raw.now, ManagementScope::ColdReset, 43);
+    raw.take();
+    assert_eq!(raw.closed, Some(CloseReason::ColdReset));
+}
+
+#[test]
+fn functions_that_do_not_exist_are_not_supported() {
+    let mut raw = Raw::logged_in(&[]);
+    assert_eq!(code_of_one(&raw.manage(TaskFunction::TaskReassign, 1, 0)[0]), 4);
+    assert_eq!(code_of_one(&raw.manage(TaskFunction::ClearAca, 1, 0)[0]), 5);
+    assert_eq!(code_of_one(&raw.manage(TaskFunction::AbortTaskSet, 1, 0)[0]), 0);
 }

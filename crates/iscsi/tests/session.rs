@@ -1,14 +1,14 @@
-//! The full feature phase by single PDUs: order, aborts, damage, residuals, signs of life, the end.
+//! The full feature phase by single PDUs: order, damage, residuals, signs of life, the end.
 
 mod raw;
 
 use evenkeel_iscsi::pdu::{
     DataIn, LogoutRequest, NopOut, Opcode, PduHeader, R2t, RESERVED_TAG, RejectReason, ScsiResponse,
-    SnackRequest, TaskFunction, TextRequest, flags,
+    SnackRequest, TaskFunction, flags,
 };
-use evenkeel_iscsi::target::{Action, CloseReason, ManagementScope, TargetConfig};
+use evenkeel_iscsi::target::{Action, CloseReason, TargetConfig};
 use evenkeel_types::{BlockError, BlockOp, Bytes, Payload};
-use raw::{Answer, Raw, kinds, read10, sense_of, text_of, write10};
+use raw::{Answer, Raw, kinds, read10, sense_of, write10};
 use std::time::Duration;
 
 const WRITE: u8 = flags::FINAL | flags::WRITE;
@@ -19,11 +19,6 @@ const OPEN: &[(&str, &str)] = &[("InitialR2T", "No"), ("ImmediateData", "Yes"), 
 fn reject_of(answer: &Answer) -> u8 {
     assert_eq!(answer.0.kind(), Some(Opcode::Reject));
     assert_eq!(answer.1.len(), 48, "the rejected header comes back");
-    answer.0.specific[0]
-}
-
-fn management_of(answer: &Answer) -> u8 {
-    assert_eq!(answer.0.kind(), Some(Opcode::TaskManagementResponse));
     answer.0.specific[0]
 }
 
@@ -224,82 +219,6 @@ fn writes_beyond_the_room_wait_for_their_r2t_and_small_ones_do_not() {
 }
 
 #[test]
-fn an_abort_is_answered_when_the_operation_has_ended_and_the_command_never() {
-    let mut raw = Raw::logged_in(&[]);
-    raw.command(read10(0, 1), READ, 512, &[]);
-    let (itt, cmd_sn) = (raw.itt - 1, raw.cmd_sn - 1);
-    assert!(raw.manage(TaskFunction::AbortTask, itt, cmd_sn).is_empty());
-    assert_eq!(raw.cancelled, [raw.submitted[0].0]);
-    let answers = raw.complete(Ok(Payload::zeros(512)));
-    assert_eq!((kinds(&answers), management_of(&answers[0])), (vec![Opcode::TaskManagementResponse], 0));
-    let answers = raw.manage(TaskFunction::AbortTask, itt, cmd_sn);
-    assert_eq!(management_of(&answers[0]), 1, "the task does not exist");
-}
-
-#[test]
-fn an_abort_of_a_command_that_has_not_come_gives_its_number_up() {
-    let mut raw = Raw::logged_in(&[]);
-    let lost = raw.cmd_sn;
-    raw.cmd_sn += 1;
-    assert!(raw.command(TUR, flags::FINAL, 0, &[]).is_empty(), "one number is missing");
-    let answers = raw.manage(TaskFunction::AbortTask, 5, lost);
-    assert_eq!(kinds(&answers), [Opcode::TaskManagementResponse, Opcode::ScsiResponse]);
-    assert_eq!(management_of(&answers[0]), 0);
-}
-
-#[test]
-fn data_of_an_aborted_write_is_dropped() {
-    let mut raw = Raw::logged_in(&[("ImmediateData", "No")]);
-    let answers = raw.command(write10(0, 1), WRITE, 512, &[]);
-    let r2t = *answers[0].0.view::<R2t>();
-    let answers = raw.manage(TaskFunction::AbortTask, r2t.itt.get(), 0);
-    assert_eq!(management_of(&answers[0]), 0);
-    assert!(raw.data_out(r2t.itt.get(), r2t.ttt.get(), 0, 0, true, &[1; 512]).is_empty());
-    assert!(raw.submitted.is_empty() && raw.closed.is_none());
-    assert_eq!(raw.target.info().facts.ignored, 1);
-}
-
-#[test]
-fn a_reset_waits_for_own_operations_and_for_other_sessions() {
-    let mut raw = Raw::logged_in(&[]);
-    raw.command(read10(0, 1), READ, 512, &[]);
-    assert!(raw.manage(TaskFunction::LogicalUnitReset, RESERVED_TAG, 0).is_empty());
-    let Some(Action::ManageOthers { id, scope: ManagementScope::Reset, .. }) = raw.others.pop() else {
-        panic!("{:?}", raw.others)
-    };
-    assert!(raw.complete(Err(BlockError::Aborted)).is_empty());
-    raw.target.handle_others_managed(raw.now, id);
-    assert_eq!(management_of(&raw.take()[0]), 0);
-    let answers = raw.command(TUR, flags::FINAL, 0, &[]);
-    assert_eq!(sense_of(&answers[0]), (6, 0x29, 3), "the reset is told");
-}
-
-#[test]
-fn a_reset_by_another_session_aborts_and_is_told() {
-    let mut raw = Raw::logged_in(&[]);
-    raw.command(read10(0, 1), READ, 512, &[]);
-    raw.target.handle_management(raw.now, ManagementScope::Reset, 42);
-    assert!(raw.take().is_empty() && raw.cancelled.len() == 1);
-    let managed = |raw: &Raw| raw.others.iter().any(|action| matches!(action, Action::Managed { token: 42 }));
-    assert!(!managed(&raw));
-    assert!(raw.complete(Err(BlockError::Aborted)).is_empty());
-    assert!(managed(&raw));
-    let answers = raw.command(TUR, flags::FINAL, 0, &[]);
-    assert_eq!(sense_of(&answers[0]), (6, 0x29, 3));
-    raw.target.handle_management(raw.now, ManagementScope::ColdReset, 43);
-    raw.take();
-    assert_eq!(raw.closed, Some(CloseReason::ColdReset));
-}
-
-#[test]
-fn functions_that_do_not_exist_are_not_supported() {
-    let mut raw = Raw::logged_in(&[]);
-    assert_eq!(management_of(&raw.manage(TaskFunction::TaskReassign, 1, 0)[0]), 4);
-    assert_eq!(management_of(&raw.manage(TaskFunction::ClearAca, 1, 0)[0]), 5);
-    assert_eq!(management_of(&raw.manage(TaskFunction::AbortTaskSet, 1, 0)[0]), 0);
-}
-
-#[test]
 fn a_damaged_segment_is_rejected_and_ends_its_command() {
     let mut raw = Raw::logged_in(&[("DataDigest", "CRC32C"), ("InitialR2T", "No")]);
     let command = raw.scsi(write10(0, 1), WRITE, 512);
@@ -400,81 +319,6 @@ fn only_the_answer_to_a_question_proves_that_the_initiator_lives_as_of_when_it_w
     assert_eq!(raw.target.proven_at(), None, "that was not asked");
     answer_probe(&mut raw, asked);
     assert_eq!(raw.target.proven_at(), Some(asked_at));
-}
-
-fn text(raw: &mut Raw, ttt: u32, keys: &[u8]) -> Vec<Answer> {
-    let mut request = TextRequest::empty();
-    request.opcode |= flags::IMMEDIATE;
-    request.flags = flags::FINAL;
-    request.itt = 9.into();
-    request.ttt = ttt.into();
-    request.cmd_sn = raw.cmd_sn.into();
-    raw.send(&request, keys)
-}
-
-#[test]
-fn send_targets_in_a_normal_session_tells_of_its_own_target() {
-    let mut raw = Raw::logged_in(&[]);
-    for which in ["SendTargets=All\0", "SendTargets=\0"] {
-        let told = text_of(&text(&mut raw, RESERVED_TAG, which.as_bytes())[0]);
-        let expected = "TargetAddress=127.0.0.1:3260,1\0TargetAddress=127.0.0.1:3261,2\0";
-        assert_eq!(told, format!("TargetName={}\0{expected}", raw::TARGET));
-    }
-    for (asked, told) in [
-        ("SendTargets=Alle\0", "SendTargets=Reject\0"),
-        ("SendTargets=iqn.other\0", "SendTargets=Reject\0"),
-        ("SendTargetsPlease=All\0", "SendTargetsPlease=NotUnderstood\0"),
-        ("MaxBurstLength=512\0", "MaxBurstLength=Reject\0"),
-    ] {
-        assert_eq!(text_of(&text(&mut raw, RESERVED_TAG, asked.as_bytes())[0]), told);
-    }
-}
-
-#[test]
-fn a_key_that_is_given_twice_in_an_exchange_ends_the_connection() {
-    let mut raw = Raw::logged_in(&[]);
-    let keys = b"MaxRecvDataSegmentLength=512\0MaxRecvDataSegmentLength=1024\0";
-    let answers = text(&mut raw, RESERVED_TAG, keys);
-    assert_eq!(reject_of(&answers[0]), RejectReason::ProtocolError as u8);
-    assert!(matches!(raw.closed, Some(CloseReason::Protocol(_))));
-}
-
-#[test]
-fn a_segment_length_that_is_declared_anew_holds_from_then_on() {
-    let mut raw = Raw::logged_in(&[]);
-    assert!(text(&mut raw, RESERVED_TAG, b"MaxRecvDataSegmentLength=512\0")[0].1.is_empty());
-    raw.command(read10(0, 2), READ, 1024, &[]);
-    let answers = raw.complete(Ok(Payload::zeros(1024)));
-    assert_eq!(answers.iter().map(|answer| answer.1.len()).collect::<Vec<_>>(), [512, 512]);
-}
-
-#[test]
-fn a_long_answer_is_given_out_in_parts() {
-    let mut raw = Raw::new();
-    let address = vec!["127.0.0.1:3260,1".to_owned()];
-    raw.ports.targets = (0..100)
-        .map(|n| evenkeel_iscsi::target::DiscoveredTarget {
-            name: format!("iqn.2026-01.test:{n:03}"),
-            addresses: address.clone(),
-        })
-        .collect();
-    let keys = [("InitiatorName", "i"), ("SessionType", "Discovery"), ("MaxRecvDataSegmentLength", "1000")];
-    raw.login(flags::TRANSIT | 0x07, &keys);
-    let mut whole = String::new();
-    let mut ttt = RESERVED_TAG;
-    loop {
-        let asked: &[u8] = if ttt == RESERVED_TAG { b"SendTargets=All\0" } else { b"" };
-        let answers = text(&mut raw, ttt, asked);
-        whole.push_str(&text_of(&answers[0]));
-        ttt = answers[0].0.view::<TextRequest>().ttt.get();
-        assert!(answers[0].1.len() <= 1000);
-        if answers[0].0.has(flags::FINAL) {
-            break;
-        }
-    }
-    assert_eq!((whole.matches("TargetName=").count(), ttt), (100, RESERVED_TAG));
-    let answers = raw.command(TUR, flags::FINAL, 0, &[]);
-    assert_eq!(reject_of(&answers[0]), RejectReason::CommandNotSupported as u8);
 }
 
 fn logout(raw: &mut Raw, reason: u8, cid: u16) -> Vec<Answer> {

@@ -2,18 +2,24 @@ use super::connection::{Connection, InitiatorConfig, OUTPUT_PDUS_MAX, State};
 use super::event::{Command, Event, Failure, Transfer};
 use crate::negotiate::Settings;
 use crate::pdu::{
-    AsyncEvent, AsyncMessage, Bhs, DataIn, Isid, NopIn, PduHeader, R2t, RESERVED_TAG, U24, flags,
+    AsyncEvent, AsyncMessage, Bhs, DataIn, Isid, LoginResponse, NopIn, PduHeader, R2t, RESERVED_TAG, U24,
+    flags,
 };
 use evenkeel_types::{Bytes, Payload};
+use std::io::IoSlice;
 
-/// A session whose login is taken as done, with one command under way.
-fn session(transfer: Transfer) -> Connection {
-    let mut connection = Connection::new(InitiatorConfig {
+fn config() -> InitiatorConfig {
+    InitiatorConfig {
         initiator_name: "iqn.2026-01.test:i".to_owned(),
         isid: Isid::default(),
         target_name: Some("iqn.2026-01.test:t".to_owned()),
         settings: Settings::default(),
-    });
+    }
+}
+
+/// A session whose login is taken as done, with one command under way.
+fn session(transfer: Transfer) -> Connection {
+    let mut connection = Connection::new(config());
     connection.core.state = State::FullFeature;
     connection.core.max_cmd_sn = 10;
     connection.submit(Command { lun: 0, cdb: [0; 16], transfer }).unwrap();
@@ -23,7 +29,8 @@ fn session(transfer: Transfer) -> Connection {
 fn give(connection: &mut Connection, header: &impl PduHeader, data: &[u8]) -> Option<Event> {
     let mut bhs: Bhs = header.bhs();
     bhs.data_segment_len = U24::new(data.len() as u32);
-    let bytes = [&bhs.to_bytes()[..], data].concat();
+    let mut bytes = [&bhs.to_bytes()[..], data].concat();
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
     let space = connection.receive_space().unwrap();
     space[..bytes.len()].copy_from_slice(&bytes);
     connection.handle_received(bytes.len());
@@ -81,6 +88,60 @@ fn a_missing_stat_sn_ends_the_connection() {
     last.flags = flags::FINAL | flags::STATUS;
     last.stat_sn = 7.into();
     assert!(matches!(give(&mut connection, &last, &[0; 512]), Some(Event::Closed(_))));
+}
+
+fn sent(connection: &mut Connection) -> Vec<u8> {
+    let mut slices = [IoSlice::new(&[]); 16];
+    let used = connection.transmit(&mut slices);
+    let bytes: Vec<u8> = slices[..used].iter().flat_map(|slice| slice.to_vec()).collect();
+    connection.transmitted(bytes.len());
+    bytes
+}
+
+fn new_connection() -> Connection {
+    let mut connection = Connection::new(config());
+    assert!(!sent(&mut connection).is_empty(), "the login has begun");
+    connection
+}
+
+fn response(flags: u8) -> LoginResponse {
+    let mut response = LoginResponse::empty();
+    response.flags = flags;
+    response
+}
+
+#[test]
+fn a_key_of_the_target_that_does_not_exist_is_not_understood() {
+    let mut connection = new_connection();
+    let text = b"X-org.example.key=1\0X-org.example.other=Reject\0AuthMethod=None\0";
+    assert!(give(&mut connection, &response(flags::TRANSIT | 0x01), text).is_none());
+    let next = String::from_utf8_lossy(&sent(&mut connection)).into_owned();
+    assert!(next.contains("X-org.example.key=NotUnderstood\0"), "{next:?}");
+    assert!(!next.contains("X-org.example.other"), "an answer is not answered: {next:?}");
+}
+
+#[test]
+fn answers_that_break_the_rules_of_a_login_end_it() {
+    let cases: [(u8, &[u8]); 6] = [
+        (0x00, b"AuthMethod=CHAP\0"),
+        (0x00, b"CHAP_A=5\0CHAP_I=1\0CHAP_C=0x12\0"),
+        (flags::TRANSIT, b"AuthMethod=None\0"),
+        (flags::TRANSIT | 0x02, b"AuthMethod=None\0"),
+        (flags::TRANSIT | 0x01, b"MaxBurstLength=512\0MaxBurstLength=512\0"),
+        (flags::TRANSIT | 0x01, b"MaxBurstLength=16777215\0"),
+    ];
+    for (flags, text) in cases {
+        let mut connection = new_connection();
+        let event = give(&mut connection, &response(flags), text);
+        let text = String::from_utf8_lossy(text);
+        assert!(matches!(event, Some(Event::Closed(_))) && connection.is_closed(), "{text}: {event:?}");
+    }
+    let mut connection = new_connection();
+    let mut other = response(flags::TRANSIT | 0x01);
+    give(&mut connection, &other, b"AuthMethod=None\0");
+    other.flags = flags::TRANSIT | 0x07;
+    other.stat_sn = 5.into();
+    assert!(matches!(give(&mut connection, &other, b""), Some(Event::Closed(Failure::Protocol(_)))));
 }
 
 #[test]
