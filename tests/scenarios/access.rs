@@ -1,7 +1,8 @@
 //! Who may use which volume: refused logins get status 0202h, and discovery lists only what may be used.
 
 use evenkeel_iscsi::Settings;
-use evenkeel_iscsi::pdu::LoginStatus;
+use evenkeel_iscsi::initiator::Event;
+use evenkeel_iscsi::pdu::{AsyncEvent, LoginStatus};
 use evenkeel_scsi::Status;
 use evenkeel_scsi::initiator::request;
 use evenkeel_tests::{Group, GroupOptions, Initiator, initiator_config, run};
@@ -118,7 +119,11 @@ fn a_deleted_volume_ends_its_sessions_and_is_not_found_any_more() {
     let other = format!("{PREFIX}for-both");
     let mut spared = log_in(&group.portal(1), ALICE, &other).expect("alice may");
     let _ = group.evenkeel(&["volume", "delete", "for-alice"]).ok();
-    while session.event(Duration::from_secs(30)).is_some() {}
+    let mut told = false;
+    while let Some(event) = session.event(Duration::from_secs(30)) {
+        told |= matches!(event, Event::Async { event: AsyncEvent::SessionDrop, .. });
+    }
+    assert!(told, "the initiator hears that its session is dropped");
     for server in [1, 2] {
         assert_eq!(log_in(&group.portal(server), ALICE, &target).err(), Some(LoginStatus(0x0203)));
     }
