@@ -1,10 +1,12 @@
 //! What a PDU costs in CPU time, from bytes to what is to be done and answered: `make bench-pdu`.
 //!
-//! The CPU time of this thread is measured, not the time that passes, so that a busy machine disturbs it little. Each
-//! figure is the lowest of several rounds.
+//! The CPU time of this thread is measured, not the time that passes, so that a busy machine disturbs it little. The bytes
+//! are made before; taking them in, what follows from them, and giving the answers out is what counts. Operations end at
+//! once. Each figure is the lowest of several rounds.
 
 use evenkeel_iscsi::pdu::{
-    BHS_BYTES, DataOut, LoginRequest, NopOut, PduHeader, R2t, RESERVED_TAG, ScsiCommand, U24, flags,
+    BHS_BYTES, Bhs, DataOut, LoginRequest, NopOut, Opcode, PduHeader, R2t, RESERVED_TAG, ScsiCommand, U24,
+    flags,
 };
 use evenkeel_iscsi::target::{
     Action, Authentication, Connection, DiscoveredTarget, Lookup, NexusName, Opening, TargetConfig,
@@ -21,8 +23,12 @@ use std::time::Duration;
 
 const TARGET: &str = "iqn.2026-01.io.evenkeel:bench:v1";
 const ROUNDS: usize = 7;
-/// PDUs (or exchanges) in a round.
-const BATCH: u32 = 2_000;
+/// Groups of PDUs in a round.
+const GROUPS: usize = 20;
+/// PDUs in a group: their commands fit in the window, and what they write in the buffers of a connection.
+const GROUP: usize = 100;
+/// Bytes of a write that R2Ts are sent for.
+const SOLICITED_BYTES: usize = 128 << 10;
 
 struct Ports(Arc<LogicalUnit>);
 
@@ -50,8 +56,8 @@ struct Target {
     ports: Ports,
     digests: bool,
     cmd_sn: u32,
-    /// The last header that was sent.
-    answer: [u8; BHS_BYTES],
+    /// The R2Ts that were sent.
+    r2ts: Vec<R2t>,
 }
 
 impl Target {
@@ -63,7 +69,8 @@ impl Target {
         target.log_in(&text);
         target.digests = digests;
         // The unit attention of a new nexus.
-        target.command([0; 16], flags::FINAL, 0, &[]);
+        let first = target.command([0; 16], flags::FINAL, 0, &[]);
+        target.give(&first);
         target
     }
 
@@ -74,7 +81,7 @@ impl Target {
             ports: Ports(Arc::new(LogicalUnit::new(config).expect("the volume is well-formed"))),
             digests: false,
             cmd_sn: 1,
-            answer: [0; BHS_BYTES],
+            r2ts: Vec::with_capacity(GROUP),
         }
     }
 
@@ -129,45 +136,49 @@ impl Target {
             if sent == 0 {
                 return;
             }
-            self.answer.copy_from_slice(&slices[0][..BHS_BYTES]);
+            let first = slices[0].first_chunk::<BHS_BYTES>().map(|bytes| Bhs::new(*bytes));
+            if let Some(bhs) = first.filter(|bhs| bhs.kind() == Some(Opcode::R2t)) {
+                self.r2ts.push(*bhs.view::<R2t>());
+            }
             self.connection.transmitted(Time(2), sent);
         }
     }
 
-    fn command(&mut self, cdb: [u8; 16], flags: u8, expected: u32, data: &[u8]) {
+    fn command(&mut self, cdb: [u8; 16], flags: u8, expected: u32, data: &[u8]) -> Vec<u8> {
         let mut command = ScsiCommand::empty();
         command.flags = flags | ScsiCommand::ATTRIBUTE_SIMPLE;
-        command.itt = 7.into();
+        command.itt = self.cmd_sn.into();
         command.cmd_sn = self.cmd_sn.into();
         command.expected_data_len = expected.into();
         command.cdb = cdb;
         self.cmd_sn = self.cmd_sn.wrapping_add(1);
-        let bytes = self.encode(&command, data);
-        self.give(&bytes);
+        self.encode(&command, data)
     }
 
-    fn ping(&mut self) {
+    fn ping(&mut self) -> Vec<u8> {
         let mut ping = NopOut::empty();
         ping.opcode |= flags::IMMEDIATE;
         ping.flags = flags::FINAL;
         ping.itt = 1.into();
         ping.ttt = RESERVED_TAG.into();
         ping.cmd_sn = self.cmd_sn.into();
-        let bytes = self.encode(&ping, &[]);
-        self.give(&bytes);
+        self.encode(&ping, &[])
     }
 
-    /// A write whose data is asked for by an R2T: one command PDU and one Data-Out.
-    fn solicited(&mut self, data: &[u8]) {
-        let blocks = (data.len() / 512) as u16;
-        self.command(rw10(0x2a, blocks), flags::FINAL | flags::WRITE, data.len() as u32, &[]);
-        let r2t = *evenkeel_iscsi::pdu::Bhs::new(self.answer).view::<R2t>();
+    /// A write without data in the command.
+    fn large_write(&mut self) -> Vec<u8> {
+        let blocks = (SOLICITED_BYTES / 512) as u16;
+        self.command(rw10(0x2a, blocks), flags::FINAL | flags::WRITE, SOLICITED_BYTES as u32, &[])
+    }
+
+    /// The data that the next R2T asks for.
+    fn data_out(&mut self, data: &[u8]) -> Vec<u8> {
+        let r2t = self.r2ts.pop().expect("an R2T was sent for each write");
         let mut pdu = DataOut::empty();
         pdu.flags = flags::FINAL;
         pdu.itt = r2t.itt;
         pdu.ttt = r2t.ttt;
-        let bytes = self.encode(&pdu, data);
-        self.give(&bytes);
+        self.encode(&pdu, data)
     }
 }
 
@@ -183,49 +194,64 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// Prints the CPU time of one run of `once`, which takes in this many PDUs and bytes of data.
-fn measure(what: &str, pdus: u32, data: usize, mut once: impl FnMut()) {
-    let lowest = (0..ROUNDS)
-        .map(|_| {
+/// Prints the CPU time for each of the PDUs that `prepare` gives, with `data` bytes in each.
+fn measure(what: &str, target: &mut Target, data: usize, prepare: impl Fn(&mut Target) -> Vec<Vec<u8>>) {
+    let round = |target: &mut Target| -> Duration {
+        let group = |_| {
+            let pdus = prepare(target);
+            assert_eq!(pdus.len(), GROUP);
             let start = cpu_time();
-            (0..BATCH).for_each(|_| once());
+            pdus.iter().for_each(|pdu| target.give(black_box(pdu)));
             cpu_time().saturating_sub(start)
-        })
-        .min()
-        .unwrap_or_default();
-    let nanos = lowest.as_nanos() as f64 / f64::from(BATCH * pdus);
-    let rate = if data == 0 {
-        String::new()
-    } else {
-        let bytes = data as f64 * f64::from(BATCH);
-        format!("{:8.2} GiB/s", bytes / lowest.as_secs_f64() / f64::from(1 << 30))
+        };
+        (0..GROUPS).map(group).sum()
     };
-    println!("{what:<52} {nanos:>9.0} ns per PDU {rate}");
+    let lowest = (0..ROUNDS).map(|_| round(target)).min().unwrap_or_default();
+    print(what, lowest, data);
+}
+
+fn print(what: &str, lowest: Duration, data: usize) {
+    let pdus = (GROUPS * GROUP) as f64;
+    let nanos = lowest.as_nanos() as f64 / pdus;
+    let rate = data as f64 * pdus / lowest.as_secs_f64() / f64::from(1 << 30);
+    let rate = if data == 0 { String::new() } else { format!("{rate:8.2} GiB/s") };
+    println!("{what:<56} {nanos:>8.0} ns {rate}");
+}
+
+fn each(of: impl Fn(&mut Target) -> Vec<u8>) -> impl Fn(&mut Target) -> Vec<Vec<u8>> {
+    move |target| (0..GROUP).map(|_| of(target)).collect()
 }
 
 fn main() {
-    println!("CPU time at the target, answers included; the least of {ROUNDS} rounds of {BATCH}");
+    println!("CPU time for each PDU at the target, the least of {ROUNDS} rounds of {}", GROUPS * GROUP);
     for digests in [false, true] {
         let with = if digests { "with digests" } else { "without digests" };
-        let mut target = Target::new(digests);
-        measure(&format!("NOP-Out, {with}"), 1, 0, || target.ping());
-        let mut target = Target::new(digests);
-        let read = flags::FINAL | flags::READ;
-        measure(&format!("SCSI Command, READ(10) of 4 KiB, {with}"), 1, 0, || {
-            target.command(rw10(0x28, 8), read, 4096, &[]);
-        });
-        let mut target = Target::new(digests);
-        let data = vec![7; 4096];
-        measure(&format!("SCSI Command, WRITE(10) of 4 KiB in it, {with}"), 1, 4096, || {
-            target.command(rw10(0x2a, 8), flags::FINAL | flags::WRITE, 4096, black_box(&data));
-        });
-        let mut target = Target::new(digests);
-        let data = vec![7; 128 << 10];
-        measure(&format!("the same and a Data-Out of 128 KiB, {with}"), 2, 128 << 10, || {
-            target.solicited(black_box(&data));
-        });
+        let target = &mut Target::new(digests);
+        measure(&format!("NOP-Out, {with}"), target, 0, each(Target::ping));
+        let read = |target: &mut Target| target.command(rw10(0x28, 8), flags::FINAL | flags::READ, 4096, &[]);
+        measure(&format!("SCSI Command, READ(10) of 4 KiB, {with}"), target, 0, each(read));
+        let data = [7; 4096];
+        let write =
+            |target: &mut Target| target.command(rw10(0x2a, 8), flags::FINAL | flags::WRITE, 4096, &data);
+        measure(&format!("SCSI Command, WRITE(10) with 4 KiB, {with}"), target, 4096, each(write));
+        let large = vec![7; SOLICITED_BYTES];
+        let data_out = |target: &mut Target| {
+            for _ in 0..GROUP {
+                let write = target.large_write();
+                target.give(&write);
+            }
+            (0..GROUP).map(|_| target.data_out(&large)).collect()
+        };
+        measure(&format!("Data-Out of 128 KiB, {with}"), target, SOLICITED_BYTES, data_out);
     }
     let text =
         format!("InitiatorName=iqn.2026-01.bench:i\0TargetName={TARGET}\0InitialR2T=No\0ImmediateData=Yes\0");
-    measure("Login Request of one step, connection included", 1, 0, || Target::connected().log_in(&text));
+    let group = |_| {
+        let mut targets: Vec<Target> = (0..GROUP).map(|_| Target::connected()).collect();
+        let start = cpu_time();
+        targets.iter_mut().for_each(|target| target.log_in(&text));
+        cpu_time().saturating_sub(start)
+    };
+    let logins = |_| (0..GROUPS).map(group).sum();
+    print("Login Request of one step", (0..ROUNDS).map(logins).min().unwrap_or_default(), 0);
 }
