@@ -3,7 +3,8 @@
 mod raw;
 
 use evenkeel_iscsi::pdu::{Isid, LoginRequest, NopOut, PduHeader, flags};
-use evenkeel_iscsi::target::{Action, CloseReason, ConnectionId, Lookup, TargetConfig};
+use evenkeel_iscsi::target::sessions::SESSIONS_MAX;
+use evenkeel_iscsi::target::{Action, CloseReason, ConnectionId, Lookup, NexusName, TargetConfig};
 use evenkeel_iscsi::{DigestPolicy, Settings};
 use raw::{Raw, TARGET, status_of, text_of};
 use std::time::Duration;
@@ -260,4 +261,42 @@ fn a_session_takes_the_place_of_a_former_one_after_that_has_ended() {
     assert_eq!(next, ConnectionId(2));
     second.target.handle_session_ready(tsih);
     assert_eq!(status_of(&second.take()[0]), 0);
+}
+
+#[test]
+fn a_portal_that_has_no_handle_left_says_so() {
+    let mut raw = Raw::new();
+    for n in 0..SESSIONS_MAX as u64 {
+        let nexus = NexusName {
+            initiator: format!("iqn.2026-01.test:{n}"),
+            isid: Isid::default(),
+            target: Some(TARGET.to_owned()),
+            portal_group_tag: 1,
+        };
+        raw.ports.sessions.open(&nexus, ConnectionId(n + 10));
+    }
+    assert_eq!(status_of(&raw.login(TO_FULL_FEATURE, &with(&[]))[0]), 0x0302);
+    assert!(raw.target.is_finished());
+}
+
+#[test]
+fn a_login_whose_former_session_does_not_end_is_closed_in_time_and_waits_no_more() {
+    let mut first = Raw::logged_in(&[]);
+    let nexus = first.ports.nexus.clone().unwrap();
+    let mut second = Raw::new();
+    second.ports.connection = ConnectionId(2);
+    second.ports.sessions = std::mem::take(&mut first.ports.sessions);
+    assert!(second.login(TO_FULL_FEATURE, &with(&[])).is_empty(), "the answer waits");
+    let again = second.login(TO_FULL_FEATURE, &[]);
+    assert_eq!(status_of(&again[0]), 0x0200, "there is nothing to say meanwhile");
+
+    let mut third = Raw::new();
+    third.ports.connection = ConnectionId(3);
+    third.ports.sessions = std::mem::take(&mut second.ports.sessions);
+    assert!(third.login(TO_FULL_FEATURE, &with(&[])).is_empty());
+    third.pass(Duration::from_secs(15));
+    assert_eq!(third.closed, Some(CloseReason::LoginTimeout));
+    assert!(third.others.iter().any(|action| matches!(action, Action::SessionEnded)));
+    assert_eq!(third.ports.sessions.end(&nexus, ConnectionId(3)), None);
+    assert_eq!(third.ports.sessions.end(&nexus, ConnectionId(1)), None, "nobody waits for its end");
 }
