@@ -60,16 +60,42 @@ const SAID: [&str; 14] = [
     "InitialR2T=No\0",
 ];
 
-/// Parts of a login: flags, a length in words, and several texts behind one another.
-fn login() -> impl Strategy<Value = Vec<u8>> {
+/// A part of a login: flags, a length in words, and text.
+fn part(flags: u8, text: &str) -> Vec<u8> {
+    let mut text = text.as_bytes().to_vec();
+    text.resize(text.len().next_multiple_of(4), 0);
+    [vec![flags, (text.len() / 4) as u8], text].concat()
+}
+
+/// Any texts behind one another, with any flags.
+fn muddled_login() -> impl Strategy<Value = Vec<u8>> {
     let flags =
         prop_oneof![Just(0u8), Just(0x81), Just(0x83), Just(0x04), Just(0x87), Just(0x40), any::<u8>()];
     let part = (flags, prop::collection::vec(0..SAID.len(), 0..4)).prop_map(|(flags, picks)| {
-        let mut text: Vec<u8> = picks.into_iter().flat_map(|pick| SAID[pick].bytes()).collect();
-        text.resize(text.len().next_multiple_of(4), 0);
-        [vec![flags, (text.len() / 4) as u8], text].concat()
+        part(flags, &picks.into_iter().map(|pick| SAID[pick]).collect::<String>())
     });
     prop::collection::vec(part, 1..7).prop_map(|parts| parts.concat())
+}
+
+/// What is said in the order of a login, right but for the proof and one thing or another.
+fn orderly_login(names: &'static str, challenge: &'static str) -> impl Strategy<Value = Vec<u8>> {
+    let first = prop::sample::select(vec!["AuthMethod=CHAP\0", "AuthMethod=CHAP\0", "AuthMethod=None\0", ""]);
+    let second = prop::sample::select(vec!["CHAP_A=5\0", "CHAP_A=5\0", "CHAP_A=7\0", ""]);
+    let name = prop::sample::select(vec!["CHAP_N=host\0", "CHAP_N=array\0", ""]);
+    let response = "(CHAP_R=0x[0-9a-f]{32}\0|CHAP_R=0b[A-Za-z0-9+/]{22}==\0|)";
+    let asked = prop::sample::select(vec!["", "", SAID[11], SAID[12]]);
+    let flags = (prop::sample::select(vec![0u8, 0x81]), prop::sample::select(vec![0x81u8, 0x83]));
+    (first, second, name, response, asked, flags).prop_map(
+        move |(first, second, name, response, asked, (early, late))| {
+            [
+                part(early, &format!("{names}{first}")),
+                part(early & 0x01, &format!("{second}{challenge}")),
+                part(late, &format!("{name}{response}{asked}")),
+                part(0x87, ""),
+            ]
+            .concat()
+        },
+    )
 }
 
 proptest! {
@@ -86,9 +112,20 @@ proptest! {
     }
 
     #[test]
-    fn plausible_logins_in_any_order_let_nobody_in_without_a_proof(mutual in any::<bool>(), login in login()) {
-        fuzz_login(&[vec![u8::from(mutual)], login.clone()].concat());
-        fuzz_login_answers(&login);
+    fn nobody_gets_in_without_a_proof_whatever_else_is_said(
+        mutual in any::<bool>(), muddled in muddled_login(), orderly in orderly_login(SAID[0], ""),
+    ) {
+        for login in [muddled, orderly] {
+            fuzz_login(&[vec![u8::from(mutual)], login].concat());
+        }
+    }
+
+    #[test]
+    fn no_target_is_used_without_a_proof_whatever_else_it_says(
+        muddled in muddled_login(), orderly in orderly_login("", SAID[12]),
+    ) {
+        fuzz_login_answers(&muddled);
+        fuzz_login_answers(&orderly);
     }
 
     #[test]
