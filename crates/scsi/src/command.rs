@@ -1,5 +1,6 @@
 //! The way of a command through the logical unit: what decoding gives, and how commands end.
 
+use crate::reservations::ReservationCommand;
 use crate::sense::Sense;
 use crate::status::Status;
 use bytes::Bytes;
@@ -21,6 +22,9 @@ pub enum Decoded {
     },
     /// Operations on the volume, whose end is to be given to [`crate::LogicalUnit::complete`].
     Block(BlockCommand),
+    /// A change of the logical unit's reservations: to be applied to the latest state, and answered when it holds for all
+    /// nexuses ([`ReservationCommand::apply`]).
+    Reserve(ReservationCommand),
 }
 
 /// The answer to a command.
@@ -97,6 +101,8 @@ pub(crate) enum DataOutKind {
     CompareAndWrite { at: ByteRange },
     /// The data is a list of ranges.
     Unmap,
+    /// The data is the parameter list of this service action.
+    PersistentReserveOut { service_action: u8, scope_and_type: u8 },
 }
 
 impl DataOutCommand {

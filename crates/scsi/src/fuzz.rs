@@ -1,8 +1,13 @@
 //! Entry points that take any bytes: for fuzzers, and for tests that run their findings again. They check what must
 //! hold whatever an initiator or a target sends: no panic, and no more work or memory than the limits name.
 
+mod reservations;
+
+pub use reservations::fuzz_reservations;
+
 use crate::command::{BlockCommand, Completion, Decoded, Response};
 use crate::initiator::answer::{parse_luns, parse_serial_number};
+use crate::initiator::reservations::{FullStatus, HeldReservation, RegisteredKeys, ReservationCapabilities};
 use crate::initiator::{BlockLimits, Capacity, InquiryData};
 use crate::limits::{
     BLOCK_OPS_MAX, PATTERN_OP_BYTES_MAX, TRANSFER_BYTES_MAX, UNMAP_BYTES_MAX, WRITE_SAME_BYTES_MAX,
@@ -31,6 +36,7 @@ pub fn fuzz_cdb(data: &[u8]) {
     let announced = announced.iter().fold(0, |value, byte| value << 8 | u32::from(*byte));
     let unit = unit(selector);
     let mut nexus = NexusState::default();
+    nexus.set_name(reservations::nexus(0));
     if selector & 4 != 0 {
         nexus.raise(UnitAttention::CapacityChanged);
     }
@@ -46,6 +52,7 @@ pub fn fuzz_cdb(data: &[u8]) {
     match decoded {
         Decoded::Immediate(response) => check_response(&response),
         Decoded::Block(command) => carry_out(&unit, &command, selector),
+        Decoded::Reserve(command) => reservations::check_first(&command),
         Decoded::NeedsData { .. } => unreachable!("data was given"),
     }
 }
@@ -57,6 +64,14 @@ pub fn fuzz_answer(data: &[u8]) {
     let _ = InquiryData::parse(data);
     let _ = BlockLimits::parse(data);
     let _ = parse_serial_number(data);
+    let _ = ReservationCapabilities::parse(data);
+    let _ = HeldReservation::parse(data);
+    if let Ok(keys) = RegisteredKeys::parse(data) {
+        assert!(keys.keys.len() <= data.len() / 8, "each key takes eight bytes");
+    }
+    if let Ok(status) = FullStatus::parse(data) {
+        assert!(status.registrations.len() <= data.len() / 24, "each registration takes more than 24 bytes");
+    }
     if let Ok(luns) = parse_luns(data) {
         assert!(luns.len() <= data.len() / 8, "each LUN takes eight bytes");
     }

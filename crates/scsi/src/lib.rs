@@ -13,7 +13,8 @@
 //! * [`opcodes`]: the table of all commands. It drives decoding, the check of reserved bits and REPORT
 //!   SUPPORTED OPERATION CODES, so that the three cannot disagree.
 //! * [`logical_unit`]: identity and size of a logical unit, which LUNs exist, and the way through the table.
-//! * [`nexus`]: unit attention conditions of one I_T nexus.
+//! * [`nexus`]: unit attention conditions of one I_T nexus, and what it may do.
+//! * [`reservations`]: persistent reservations, and RESERVE and RELEASE.
 //! * [`sense`], [`status`], [`command`]: how commands end.
 //! * [`limits`]: what one command may ask for.
 //! * [`vpd`], [`mode`]: what the logical unit tells about itself in pages.
@@ -31,6 +32,7 @@ pub mod logical_unit;
 pub mod mode;
 pub mod nexus;
 pub mod opcodes;
+pub mod reservations;
 pub mod sense;
 pub mod status;
 pub mod vpd;
@@ -43,10 +45,12 @@ mod geometry;
 mod inquiry;
 mod lba_status;
 mod persistent_reserve_in;
+mod persistent_reserve_out;
 mod read_write;
 mod report_luns;
 mod report_opcodes;
 mod request_sense;
+mod reserve_release;
 mod synchronize_cache;
 mod unmap;
 mod write_same;
@@ -58,5 +62,6 @@ pub use command::{BlockCommand, Completion, DataOutCommand, Decoded, Response};
 pub use geometry::LogicalBlockSize;
 pub use logical_unit::{LogicalUnit, LunConfig, LunConfigError};
 pub use nexus::{NexusState, UnitAttention};
+pub use reservations::{Access, Nexus, ReservationCommand, ReservationState};
 pub use sense::{AdditionalSense, FieldPointer, Sense, SenseKey};
 pub use status::Status;

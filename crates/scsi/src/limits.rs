@@ -20,6 +20,8 @@ pub const UNMAP_GRAIN_BYTES: u32 = BLOCK_BYTES;
 /// Blocks of one COMPARE AND WRITE at most: MAXIMUM COMPARE AND WRITE LENGTH. With one, a command always lies
 /// within one block of 4 KiB, which is what the engine changes in one atomic step.
 pub const COMPARE_AND_WRITE_BLOCKS_MAX: u8 = 1;
+/// Bytes of the parameter list of one PERSISTENT RESERVE OUT at most: room for more than thirty initiator ports.
+pub const RESERVE_OUT_BYTES_MAX: u32 = 8 << 10;
 /// Bytes that one `BlockOp::Zero` clears at most; larger requests become several operations.
 pub const ZERO_OP_BYTES_MAX: u32 = 16 << 20;
 /// Bytes that one operation of a WRITE SAME with a pattern writes at most. All of them share one buffer.

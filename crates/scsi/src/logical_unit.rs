@@ -7,7 +7,10 @@ use crate::geometry::{Geometry, LogicalBlockSize};
 use crate::nexus::NexusState;
 use crate::opcodes::{self, Lookup, OnAttention};
 use crate::sense::{AdditionalSense, Sense, SenseKey};
-use crate::{compare_and_write, inquiry, report_luns, request_sense, unmap, write_same};
+use crate::status::Status;
+use crate::{
+    compare_and_write, inquiry, persistent_reserve_out, report_luns, request_sense, unmap, write_same,
+};
 use bytes::Bytes;
 use evenkeel_types::geometry::VOLUME_BYTES_MAX;
 use evenkeel_types::{BlockOp, BlockOutcome, ByteRange, VolumeId};
@@ -193,6 +196,10 @@ impl LogicalUnit {
         {
             return Response::from(attention.sense()).into();
         }
+        // A conflict goes before everything that may be wrong with the command (SAM-5, status precedence).
+        if nexus.check(command.access).is_err() {
+            return Response::status(Status::ReservationConflict).into();
+        }
         if let Some((byte, bit)) = command.reserved_bit_set_in(cdb) {
             return Response::from(invalid_bit(byte, bit)).into();
         }
@@ -218,6 +225,9 @@ impl LogicalUnit {
         let result = match command.kind {
             DataOutKind::Write { at } => self.write(at, data),
             DataOutKind::Unmap => unmap::with_data(self, &data),
+            DataOutKind::PersistentReserveOut { service_action, scope_and_type } => {
+                persistent_reserve_out::with_data(service_action, scope_and_type, &data, command.len)
+            }
             DataOutKind::CompareAndWrite { at } if at.len == 0 => compare_and_write::no_blocks(announced),
             DataOutKind::WriteSame { .. } | DataOutKind::CompareAndWrite { .. }
                 if announced != command.len =>

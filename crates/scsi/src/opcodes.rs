@@ -4,10 +4,12 @@ use crate::cdb::{CDB_BYTES, Cdb};
 use crate::command::Decoded;
 use crate::logical_unit::LogicalUnit;
 use crate::nexus::NexusState;
+use crate::reservations::Access;
 use crate::sense::Sense;
 use crate::{
-    capacity, compare_and_write, inquiry, lba_status, mode, persistent_reserve_in, read_write, report_luns,
-    report_opcodes, request_sense, synchronize_cache, unmap, write_same,
+    capacity, compare_and_write, inquiry, lba_status, mode, persistent_reserve_in, persistent_reserve_out,
+    read_write, report_luns, report_opcodes, request_sense, reserve_release, synchronize_cache, unmap,
+    write_same,
 };
 
 #[expect(missing_docs, reason = "the names of the standards say it")]
@@ -17,6 +19,8 @@ pub mod code {
     pub const READ_6: u8 = 0x08;
     pub const WRITE_6: u8 = 0x0a;
     pub const INQUIRY: u8 = 0x12;
+    pub const RESERVE_6: u8 = 0x16;
+    pub const RELEASE_6: u8 = 0x17;
     pub const MODE_SENSE_6: u8 = 0x1a;
     pub const READ_CAPACITY_10: u8 = 0x25;
     pub const READ_10: u8 = 0x28;
@@ -24,8 +28,11 @@ pub mod code {
     pub const SYNCHRONIZE_CACHE_10: u8 = 0x35;
     pub const WRITE_SAME_10: u8 = 0x41;
     pub const UNMAP: u8 = 0x42;
+    pub const RESERVE_10: u8 = 0x56;
+    pub const RELEASE_10: u8 = 0x57;
     pub const MODE_SENSE_10: u8 = 0x5a;
     pub const PERSISTENT_RESERVE_IN: u8 = 0x5e;
+    pub const PERSISTENT_RESERVE_OUT: u8 = 0x5f;
     pub const READ_16: u8 = 0x88;
     pub const COMPARE_AND_WRITE: u8 = 0x89;
     pub const WRITE_16: u8 = 0x8a;
@@ -45,6 +52,22 @@ pub mod code {
     pub const REPORT_CAPABILITIES: u8 = 0x02;
     /// Service action of [`PERSISTENT_RESERVE_IN`].
     pub const READ_FULL_STATUS: u8 = 0x03;
+    /// Service action of [`PERSISTENT_RESERVE_OUT`].
+    pub const REGISTER: u8 = 0x00;
+    /// Service action of [`PERSISTENT_RESERVE_OUT`].
+    pub const RESERVE: u8 = 0x01;
+    /// Service action of [`PERSISTENT_RESERVE_OUT`].
+    pub const RELEASE: u8 = 0x02;
+    /// Service action of [`PERSISTENT_RESERVE_OUT`].
+    pub const CLEAR: u8 = 0x03;
+    /// Service action of [`PERSISTENT_RESERVE_OUT`].
+    pub const PREEMPT: u8 = 0x04;
+    /// Service action of [`PERSISTENT_RESERVE_OUT`].
+    pub const PREEMPT_AND_ABORT: u8 = 0x05;
+    /// Service action of [`PERSISTENT_RESERVE_OUT`].
+    pub const REGISTER_AND_IGNORE_EXISTING_KEY: u8 = 0x06;
+    /// Service action of [`PERSISTENT_RESERVE_OUT`].
+    pub const REGISTER_AND_MOVE: u8 = 0x07;
     /// Service action of [`SERVICE_ACTION_IN_16`].
     pub const READ_CAPACITY_16: u8 = 0x10;
     /// Service action of [`SERVICE_ACTION_IN_16`].
@@ -92,6 +115,8 @@ pub struct Command {
     pub fields: [u8; CDB_BYTES],
     /// Whether it changes the volume.
     pub writes: bool,
+    /// What it does as far as reservations are concerned.
+    pub access: Access,
     /// What it does while a unit attention condition is pending.
     pub on_attention: OnAttention,
     /// What it does when it is sent to a LUN that does not exist.
@@ -113,6 +138,7 @@ impl Command {
             cdb_len: fields.len() as u8,
             fields: padded,
             writes: false,
+            access: Access::Read,
             on_attention: OnAttention::Report,
             on_absent_lun: OnAbsentLun::Refuse,
             handler,
@@ -124,7 +150,11 @@ impl Command {
     }
 
     const fn writes(self) -> Self {
-        Self { writes: true, ..self }
+        Self { writes: true, access: Access::Write, ..self }
+    }
+
+    const fn access(self, access: Access) -> Self {
+        Self { access, ..self }
     }
 
     const fn answered_always(self, on_absent_lun: OnAbsentLun) -> Self {
@@ -172,39 +202,78 @@ impl Command {
 #[rustfmt::skip]
 pub static COMMANDS: &[Command] = &[
     Command::new("TEST UNIT READY", code::TEST_UNIT_READY,
-        &[0, 0, 0, 0, 0, 0], request_sense::test_unit_ready),
+        &[0, 0, 0, 0, 0, 0], request_sense::test_unit_ready).access(Access::Ready),
     Command::new("REQUEST SENSE", code::REQUEST_SENSE,
-        &[0, 0x01, 0, 0, 0xff, 0], request_sense::request_sense).answered_always(OnAbsentLun::RequestSense),
+        &[0, 0x01, 0, 0, 0xff, 0], request_sense::request_sense).answered_always(OnAbsentLun::RequestSense)
+        .access(Access::Always),
     Command::new("READ(6)", code::READ_6,
         &[0, 0x1f, 0xff, 0xff, 0xff, 0], read_write::read_6),
     Command::new("WRITE(6)", code::WRITE_6,
         &[0, 0x1f, 0xff, 0xff, 0xff, 0], read_write::write_6).writes(),
     Command::new("INQUIRY", code::INQUIRY,
-        &[0, 0x01, 0xff, 0xff, 0xff, 0], inquiry::inquiry).answered_always(OnAbsentLun::Inquiry),
+        &[0, 0x01, 0xff, 0xff, 0xff, 0], inquiry::inquiry).answered_always(OnAbsentLun::Inquiry)
+        .access(Access::Always),
+    Command::new("RESERVE(6)", code::RESERVE_6,
+        &[0, 0, 0, 0, 0, 0], reserve_release::reserve).access(Access::ReserveRelease),
+    Command::new("RELEASE(6)", code::RELEASE_6,
+        &[0, 0, 0, 0, 0, 0], reserve_release::release).access(Access::ReserveRelease),
     Command::new("MODE SENSE(6)", code::MODE_SENSE_6,
         &[0, 0x08, 0xff, 0xff, 0xff, 0], mode::mode_sense_6),
     Command::new("READ CAPACITY(10)", code::READ_CAPACITY_10,
-        &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0], capacity::read_capacity_10),
+        &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0], capacity::read_capacity_10).access(Access::Always),
     Command::new("READ(10)", code::READ_10,
         &[0, 0x1a, 0xff, 0xff, 0xff, 0xff, 0x3f, 0xff, 0xff, 0], read_write::read_10),
     Command::new("WRITE(10)", code::WRITE_10,
         &[0, 0x1a, 0xff, 0xff, 0xff, 0xff, 0x3f, 0xff, 0xff, 0], read_write::write_10).writes(),
     Command::new("SYNCHRONIZE CACHE(10)", code::SYNCHRONIZE_CACHE_10,
-        &[0, 0x06, 0xff, 0xff, 0xff, 0xff, 0x3f, 0xff, 0xff, 0], synchronize_cache::synchronize_cache_10),
+        &[0, 0x06, 0xff, 0xff, 0xff, 0xff, 0x3f, 0xff, 0xff, 0], synchronize_cache::synchronize_cache_10)
+        .access(Access::Write),
     Command::new("WRITE SAME(10)", code::WRITE_SAME_10,
         &[0, 0x08, 0xff, 0xff, 0xff, 0xff, 0x3f, 0xff, 0xff, 0], write_same::write_same_10).writes(),
     Command::new("UNMAP", code::UNMAP,
         &[0, 0, 0, 0, 0, 0, 0x3f, 0xff, 0xff, 0], unmap::unmap).writes(),
+    Command::new("RESERVE(10)", code::RESERVE_10,
+        &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0], reserve_release::reserve).access(Access::ReserveRelease),
+    Command::new("RELEASE(10)", code::RELEASE_10,
+        &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0], reserve_release::release).access(Access::ReserveRelease),
     Command::new("MODE SENSE(10)", code::MODE_SENSE_10,
         &[0, 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff, 0], mode::mode_sense_10),
     Command::new("PERSISTENT RESERVE IN, READ KEYS", code::PERSISTENT_RESERVE_IN,
-        &[0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0], persistent_reserve_in::empty_list).service_action(code::READ_KEYS),
+        &[0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0], persistent_reserve_in::read_keys)
+        .service_action(code::READ_KEYS).access(Access::PersistentReserveIn),
     Command::new("PERSISTENT RESERVE IN, READ RESERVATION", code::PERSISTENT_RESERVE_IN,
-        &[0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0], persistent_reserve_in::empty_list).service_action(code::READ_RESERVATION),
+        &[0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0], persistent_reserve_in::read_reservation)
+        .service_action(code::READ_RESERVATION).access(Access::PersistentReserveIn),
     Command::new("PERSISTENT RESERVE IN, REPORT CAPABILITIES", code::PERSISTENT_RESERVE_IN,
-        &[0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0], persistent_reserve_in::report_capabilities).service_action(code::REPORT_CAPABILITIES),
+        &[0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0], persistent_reserve_in::report_capabilities)
+        .service_action(code::REPORT_CAPABILITIES).access(Access::PersistentReserveIn),
     Command::new("PERSISTENT RESERVE IN, READ FULL STATUS", code::PERSISTENT_RESERVE_IN,
-        &[0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0], persistent_reserve_in::empty_list).service_action(code::READ_FULL_STATUS),
+        &[0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0], persistent_reserve_in::read_full_status)
+        .service_action(code::READ_FULL_STATUS).access(Access::PersistentReserveIn),
+    Command::new("PERSISTENT RESERVE OUT, REGISTER", code::PERSISTENT_RESERVE_OUT,
+        &[0, 0, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], persistent_reserve_out::persistent_reserve_out)
+        .service_action(code::REGISTER).access(Access::PersistentReserveOut),
+    Command::new("PERSISTENT RESERVE OUT, RESERVE", code::PERSISTENT_RESERVE_OUT,
+        &[0, 0, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], persistent_reserve_out::persistent_reserve_out)
+        .service_action(code::RESERVE).access(Access::PersistentReserveOut),
+    Command::new("PERSISTENT RESERVE OUT, RELEASE", code::PERSISTENT_RESERVE_OUT,
+        &[0, 0, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], persistent_reserve_out::persistent_reserve_out)
+        .service_action(code::RELEASE).access(Access::PersistentReserveOut),
+    Command::new("PERSISTENT RESERVE OUT, CLEAR", code::PERSISTENT_RESERVE_OUT,
+        &[0, 0, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], persistent_reserve_out::persistent_reserve_out)
+        .service_action(code::CLEAR).access(Access::PersistentReserveOut),
+    Command::new("PERSISTENT RESERVE OUT, PREEMPT", code::PERSISTENT_RESERVE_OUT,
+        &[0, 0, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], persistent_reserve_out::persistent_reserve_out)
+        .service_action(code::PREEMPT).access(Access::PersistentReserveOut),
+    Command::new("PERSISTENT RESERVE OUT, PREEMPT AND ABORT", code::PERSISTENT_RESERVE_OUT,
+        &[0, 0, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], persistent_reserve_out::persistent_reserve_out)
+        .service_action(code::PREEMPT_AND_ABORT).access(Access::PersistentReserveOut),
+    Command::new("PERSISTENT RESERVE OUT, REGISTER AND IGNORE EXISTING KEY", code::PERSISTENT_RESERVE_OUT,
+        &[0, 0, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], persistent_reserve_out::persistent_reserve_out)
+        .service_action(code::REGISTER_AND_IGNORE_EXISTING_KEY).access(Access::PersistentReserveOut),
+    Command::new("PERSISTENT RESERVE OUT, REGISTER AND MOVE", code::PERSISTENT_RESERVE_OUT,
+        &[0, 0, 0xff, 0, 0, 0xff, 0xff, 0xff, 0xff, 0], persistent_reserve_out::persistent_reserve_out)
+        .service_action(code::REGISTER_AND_MOVE).access(Access::PersistentReserveOut),
     Command::new("READ(16)", code::READ_16,
         &[0, 0x1a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 0],
         read_write::read_16),
@@ -216,19 +285,19 @@ pub static COMMANDS: &[Command] = &[
         read_write::write_16).writes(),
     Command::new("SYNCHRONIZE CACHE(16)", code::SYNCHRONIZE_CACHE_16,
         &[0, 0x06, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 0],
-        synchronize_cache::synchronize_cache_16),
+        synchronize_cache::synchronize_cache_16).access(Access::Write),
     Command::new("WRITE SAME(16)", code::WRITE_SAME_16,
         &[0, 0x09, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f, 0],
         write_same::write_same_16).writes(),
     Command::new("READ CAPACITY(16)", code::SERVICE_ACTION_IN_16,
         &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0], capacity::read_capacity_16)
-        .service_action(code::READ_CAPACITY_16),
+        .service_action(code::READ_CAPACITY_16).access(Access::Always),
     Command::new("GET LBA STATUS", code::SERVICE_ACTION_IN_16,
         &[0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0],
         lba_status::get_lba_status).service_action(code::GET_LBA_STATUS),
     Command::new("REPORT LUNS", code::REPORT_LUNS,
         &[0, 0, 0xff, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0],
-        report_luns::report_luns).answered_always(OnAbsentLun::ReportLuns),
+        report_luns::report_luns).answered_always(OnAbsentLun::ReportLuns).access(Access::Always),
     Command::new("REPORT SUPPORTED OPERATION CODES", code::MAINTENANCE_IN,
         &[0, 0, 0x87, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0],
         report_opcodes::report_supported_operation_codes)
@@ -265,6 +334,15 @@ pub(crate) enum Lookup {
 /// The row of a CDB's operation code and service action.
 pub(crate) fn find(cdb: Cdb<'_>) -> Lookup {
     find_codes(cdb.u8(0), u16::from(cdb.u8(1) & SERVICE_ACTION_MASK))
+}
+
+/// What a command does as far as reservations are concerned; one that is not known does nothing.
+#[must_use]
+pub fn access_of(cdb: &[u8; CDB_BYTES]) -> Access {
+    match find(Cdb(cdb)) {
+        Lookup::Found(command) => command.access,
+        Lookup::UnknownServiceAction | Lookup::UnknownOpcode => Access::Always,
+    }
 }
 
 /// The row of an operation code and, if it has service actions, of one of those.

@@ -10,6 +10,11 @@ use crate::receive::{COLLECT_BYTES_MAX, Header, Placement};
 use evenkeel_scsi::{AdditionalSense, Completion, Decoded, Response, Sense, Status};
 use evenkeel_types::{AlignedBuf, BlockError, BlockOutcome, Payload, Time};
 
+/// The nexus was given no name, so that no reservation can be its.
+const fn not_reservable() -> Sense {
+    Sense::illegal_request(AdditionalSense::INVALID_OPERATION_CODE)
+}
+
 impl Core {
     /// The header of a SCSI Command whose turn it is.
     pub(super) fn command_header(&mut self, header: &Header, in_window: bool) -> Placement {
@@ -70,6 +75,7 @@ impl Core {
         task.step = match decoded {
             Decoded::Immediate(response) => Step::Ready(response),
             Decoded::Block(command) => Step::Waiting(command),
+            Decoded::Reserve(_) => Step::Ready(not_reservable().into()),
             Decoded::NeedsData { len, then } => {
                 task.wanted_out = len;
                 let want = len.min(task.expected_out);
@@ -230,6 +236,7 @@ impl Core {
         task.step = match unit.with_data(command, data, announced) {
             Decoded::Immediate(response) => Step::Ready(response),
             Decoded::Block(command) => Step::Waiting(command),
+            Decoded::Reserve(_) => Step::Ready(not_reservable().into()),
             // A command has one Data-Out.
             Decoded::NeedsData { .. } => {
                 let reason = AdditionalSense::INTERNAL_TARGET_FAILURE;

@@ -20,24 +20,24 @@ pub struct Request {
 }
 
 impl Request {
-    fn without_data(cdb: [u8; 16]) -> Self {
+    pub(super) fn without_data(cdb: [u8; 16]) -> Self {
         Self::data_in(cdb, 0)
     }
 
-    fn data_in(cdb: [u8; 16], data_in_len: u32) -> Self {
+    pub(super) fn data_in(cdb: [u8; 16], data_in_len: u32) -> Self {
         Self { cdb, data_out: Bytes::new(), data_in_len }
     }
 
-    fn data_out(cdb: [u8; 16], data_out: Bytes) -> Self {
+    pub(super) fn data_out(cdb: [u8; 16], data_out: Bytes) -> Self {
         Self { cdb, data_out, data_in_len: 0 }
     }
 }
 
 /// Fields of a CDB by their first byte.
-struct Builder([u8; 16]);
+pub(super) struct Builder(pub(super) [u8; 16]);
 
 impl Builder {
-    fn new(opcode: u8) -> Self {
+    pub(super) fn new(opcode: u8) -> Self {
         let mut cdb = [0; 16];
         cdb[0] = opcode;
         Self(cdb)
@@ -48,15 +48,15 @@ impl Builder {
         self
     }
 
-    fn u8(self, at: usize, field: u8) -> Self {
+    pub(super) fn u8(self, at: usize, field: u8) -> Self {
         self.put(at, [field])
     }
 
-    fn u16(self, at: usize, field: u16) -> Self {
+    pub(super) fn u16(self, at: usize, field: u16) -> Self {
         self.put(at, field.to_be_bytes())
     }
 
-    fn u32(self, at: usize, field: u32) -> Self {
+    pub(super) fn u32(self, at: usize, field: u32) -> Self {
         self.put(at, field.to_be_bytes())
     }
 

@@ -76,6 +76,7 @@ fn every_builder_makes_a_command_that_the_unit_knows() {
         request::write_same_10(5, 9, block.clone(), true),
         request::write_same_16(5, 9, block.clone(), false),
         request::report_supported_operation_codes(true, 4096),
+        reservations::persistent_reserve_in(0, 255),
     ] {
         let announced = request.data_in_len as usize;
         match send(&unit, &request) {
@@ -84,7 +85,7 @@ fn every_builder_makes_a_command_that_the_unit_knows() {
                 assert!(response.data_in.len() <= announced);
             }
             Decoded::Block(command) => assert!(command.expected_data_in as usize <= announced),
-            other @ Decoded::NeedsData { .. } => panic!("{other:?}"),
+            other @ (Decoded::NeedsData { .. } | Decoded::Reserve(_)) => panic!("{other:?}"),
         }
     }
 }
@@ -129,6 +130,10 @@ proptest! {
         let _ = BlockLimits::parse(&bytes);
         let _ = answer::parse_serial_number(&bytes);
         let _ = answer::parse_luns(&bytes);
+        let _ = reservations::RegisteredKeys::parse(&bytes);
+        let _ = reservations::HeldReservation::parse(&bytes);
+        let _ = reservations::ReservationCapabilities::parse(&bytes);
+        let _ = reservations::FullStatus::parse(&bytes);
     }
 
     #[test]

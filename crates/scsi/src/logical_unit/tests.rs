@@ -5,8 +5,10 @@ use crate::fixtures::{
 };
 use crate::initiator::request;
 use crate::nexus::UnitAttention;
+use crate::reservations::ReservationType;
 use crate::status::Status;
 use evenkeel_types::{BlockError, Payload};
+use std::sync::Arc;
 
 const ABSENT_LUN: u64 = 0x0001_0000_0000_0000;
 
@@ -63,6 +65,52 @@ fn a_pending_unit_attention_is_reported_once_and_the_command_not_carried_out() {
     block_command(unit().decode(&mut nexus, LUN, &read));
 }
 
+/// What another nexus holds as a reservation of this type.
+fn reserved_by_another(kind: ReservationType) -> NexusState {
+    let registration = serde_json::json!(
+        { "initiator": "iqn.2026-01.test:other", "isid": "400000000009", "port": 1, "key": "0000000000000001" }
+    );
+    let mut holder = registration.clone();
+    holder.as_object_mut().unwrap().remove("key");
+    let record = serde_json::json!({
+        "version": 1, "step": 2, "generation": 1, "aptpl": false, "registrations": [registration],
+        "reservation": { "type": kind, "holder": holder },
+    });
+    let mut nexus = NexusState::default();
+    nexus.set_reservations(Arc::new(serde_json::from_value(record).unwrap()));
+    nexus
+}
+
+#[test]
+fn a_command_that_conflicts_with_a_reservation_is_not_carried_out() {
+    let (read, write) = (request::read_16(0, 1, 512).cdb, cdb(&[0x2a, 0, 0, 0, 0, 0, 0, 0, 1, 0]));
+    let mut nexus = reserved_by_another(ReservationType::WriteExclusive);
+    block_command(unit().decode(&mut nexus, LUN, &read));
+    let response = answer(unit().decode(&mut nexus, LUN, &write));
+    assert_eq!((response.status, response.sense), (Status::ReservationConflict, None));
+    let mut nexus = reserved_by_another(ReservationType::ExclusiveAccess);
+    for conflicting in
+        [read, write, request::synchronize_cache_10().cdb, request::mode_sense_6(0x3f, 255).cdb]
+    {
+        let response = answer(unit().decode(&mut nexus, LUN, &conflicting));
+        assert_eq!(response.status, Status::ReservationConflict);
+    }
+    assert_eq!(answer(unit().decode(&mut nexus, LUN, &cdb(&[0; 6]))).status, Status::Good);
+}
+
+#[test]
+fn a_conflict_comes_behind_a_unit_attention_and_before_all_that_may_be_wrong_with_the_command() {
+    let wrong = cdb(&[0x2a, 0x01, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff, 0x04]);
+    let read_only = LogicalUnit::new(LunConfig { read_only: true, ..config() }).unwrap();
+    let mut nexus = reserved_by_another(ReservationType::WriteExclusive);
+    nexus.raise(UnitAttention::CapacityChanged);
+    assert_eq!(sense(read_only.decode(&mut nexus, LUN, &wrong)), UnitAttention::CapacityChanged.sense());
+    assert_eq!(answer(read_only.decode(&mut nexus, LUN, &wrong)).status, Status::ReservationConflict);
+    // Another LUN knows nothing of it.
+    let absent = read_only.decode(&mut nexus, ABSENT_LUN, &cdb(&[0x2a, 0]));
+    assert_refused(absent, AdditionalSense::LOGICAL_UNIT_NOT_SUPPORTED);
+}
+
 #[test]
 fn inquiry_and_report_luns_go_before_a_unit_attention() {
     let mut nexus = NexusState::default();
@@ -88,7 +136,7 @@ fn report_luns_and_inquiry_clear_the_attention_that_asked_for_them() {
 fn an_unknown_command_reports_no_unit_attention() {
     let mut nexus = NexusState::default();
     nexus.raise(UnitAttention::PowerOnOrReset);
-    assert_refused(unit().decode(&mut nexus, LUN, &cdb(&[0x5f, 0])), AdditionalSense::INVALID_OPERATION_CODE);
+    assert_refused(unit().decode(&mut nexus, LUN, &cdb(&[0xc0, 0])), AdditionalSense::INVALID_OPERATION_CODE);
     assert!(nexus.is_pending());
 }
 

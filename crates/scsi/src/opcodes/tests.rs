@@ -42,7 +42,7 @@ fn every_row_is_found_by_its_codes() {
         }
     }
     assert!(matches!(find(Cdb(&cdb(&[code::MAINTENANCE_IN, 0x0a]))), Lookup::UnknownServiceAction));
-    assert!(matches!(find(Cdb(&cdb(&[0x5f]))), Lookup::UnknownOpcode));
+    assert!(matches!(find(Cdb(&cdb(&[0xc0]))), Lookup::UnknownOpcode));
 }
 
 /// The plainest CDB of a row: all fields zero.
@@ -90,6 +90,28 @@ fn each_bit_in_the_usage_data_has_a_command_that_is_not_refused_for_it_as_reserv
             }
         }
     }
+}
+
+/// SPC-4 table 65 and SBC-3 clause 4.17, by the names of the commands without their service actions.
+#[test]
+fn each_command_has_the_class_that_reservations_tell_apart() {
+    for row in COMMANDS {
+        let name = row.name.split(['(', ',']).next().unwrap();
+        let expected = match name {
+            "INQUIRY" | "REPORT LUNS" | "REQUEST SENSE" | "READ CAPACITY" => Access::Always,
+            "TEST UNIT READY" => Access::Ready,
+            "READ" | "MODE SENSE" | "GET LBA STATUS" | "REPORT SUPPORTED OPERATION CODES" => Access::Read,
+            "WRITE" | "WRITE SAME" | "UNMAP" | "COMPARE AND WRITE" | "SYNCHRONIZE CACHE" => Access::Write,
+            "PERSISTENT RESERVE IN" => Access::PersistentReserveIn,
+            "PERSISTENT RESERVE OUT" => Access::PersistentReserveOut,
+            "RESERVE" | "RELEASE" => Access::ReserveRelease,
+            other => panic!("{other} has no class"),
+        };
+        assert_eq!(row.access, expected, "{}", row.name);
+        assert!(!row.writes || row.access == Access::Write, "{} writes", row.name);
+        assert_eq!(access_of(&plain(row)), expected, "{}", row.name);
+    }
+    assert_eq!(access_of(&cdb(&[0xff])), Access::Always);
 }
 
 #[test]
@@ -147,6 +169,7 @@ fn check_decoded(decoded: Decoded) -> Result<(), TestCaseError> {
                 prop_assert!(at.len > 0 && at.end() <= BLOCKS * 512);
             }
         }
+        Decoded::Reserve(command) => prop_assert!(!command.name().is_empty()),
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ fn lun_0_is_all_there_is() {
     assert_eq!(report(0x02, 255), lun_0);
     assert_eq!(report(0x01, 255), [0; 8]);
     assert_eq!(report(0x00, 8), lun_0[..8]);
-    assert_eq!(report(0x00, 0), []);
+    assert_eq!(report(0x00, 0), [0u8; 0]);
 }
 
 #[test]

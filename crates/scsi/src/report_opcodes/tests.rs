@@ -50,7 +50,7 @@ fn each_way_of_asking_fits_only_its_kind_of_operation_code() {
 
 #[test]
 fn an_unknown_command_is_told_as_not_supported() {
-    for (options, opcode, service_action) in [(1, 0x5f, 0), (2, 0xa3, 0x0a), (3, 0xa3, 0x0a), (3, 0x28, 1)] {
+    for (options, opcode, service_action) in [(1, 0xc0, 0), (2, 0xa3, 0x0a), (3, 0xa3, 0x0a), (3, 0x28, 1)] {
         assert_eq!(good_data(report(options, opcode, service_action)), [0, 1, 0, 0]);
     }
 }
