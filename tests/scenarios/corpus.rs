@@ -69,6 +69,7 @@ corpus! {
     text_keys: evenkeel_iscsi::fuzz::fuzz_text_keys, any_login_text_is_answered_well;
     scsi_cdb: evenkeel_scsi::fuzz::fuzz_cdb, any_command_is_answered_within_its_limits;
     scsi_answer: evenkeel_scsi::fuzz::fuzz_answer, any_answer_to_a_command_is_read_or_refused;
+    scsi_reservations: evenkeel_scsi::fuzz::fuzz_reservations, any_record_and_command_of_reservations_is_possible_or_refused;
     peer_frames: evenkeel_peer::fuzz::fuzz_frames, any_bytes_of_a_peer_are_frames_or_an_error;
     peer_messages: evenkeel_peer::fuzz::fuzz_messages, any_message_of_a_peer_reads_back_or_is_refused;
     store_journal: evenkeel_store::fuzz::fuzz_journal, any_journal_is_replayed_or_refused;
