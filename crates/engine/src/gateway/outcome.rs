@@ -55,6 +55,8 @@ impl Engine {
             }
             ReplyOutcome::NoSpace => Ok(Err(BlockError::NoSpace)),
             ReplyOutcome::NoVolume => Ok(Err(BlockError::NoVolume)),
+            // This try did nothing, and what an earlier one did was not looked for.
+            ReplyOutcome::Cancelled if piece.may_be_applied => Ok(Err(BlockError::Unknown)),
             ReplyOutcome::Cancelled => Ok(Err(BlockError::Aborted)),
             ReplyOutcome::Moved { epoch } => {
                 piece.may_be_applied |= piece.op.is_write();

@@ -1,6 +1,7 @@
 //! Requests at rest: no moves, no crashes but the plain ones.
 
 use super::world::World;
+use crate::{Event, RequestId};
 use evenkeel_types::geometry::EXTENT_BYTES;
 use evenkeel_types::{BlockError, BlockOp, ByteRange, Bytes};
 use std::time::Duration;
@@ -176,11 +177,11 @@ fn a_write_is_sequenced_only_while_its_initiator_is_known_to_live() {
     world.start(1);
     world.pass(Duration::from_secs(1));
     assert!(world.is_open(2, write), "the proof is too old");
-    let (id, now) = (crate::RequestId(write), world.now);
-    world.event(2, crate::Event::Proof { id, at: now - Duration::from_millis(2_001) });
+    let (id, now) = (RequestId(write), world.now);
+    world.event(2, Event::Proof { id, at: now - Duration::from_millis(2_001) });
     world.settle();
     assert!(world.is_open(2, write), "an answer to a question of long ago proves nothing about now");
-    world.event(2, crate::Event::Proof { id, at: now });
+    world.event(2, Event::Proof { id, at: now });
     world.settle();
     assert!(world.outcome(2, write).unwrap().is_ok());
 }
@@ -194,7 +195,7 @@ fn a_cancelled_request_that_was_not_sequenced_never_is() {
     let second = world.write(2, 0, 4096, 3);
     world.settle();
     for id in [first, second] {
-        world.event(2, crate::Event::Cancel { id: crate::RequestId(id) });
+        world.event(2, Event::Cancel { id: RequestId(id) });
     }
     world.settle();
     assert_eq!(world.error(2, second), Some(BlockError::Aborted));
@@ -206,6 +207,28 @@ fn a_cancelled_request_that_was_not_sequenced_never_is() {
 }
 
 /// Each that ends lets the next one go on, which ends in the same way: as many as an extent may have.
+/// The owner crashed when it had the write, and knows nothing of the try that waits there.
+#[test]
+fn how_a_write_ended_is_unknown_if_it_is_cancelled_behind_a_try_that_may_have_been_applied() {
+    let mut world = World::new(2);
+    world.write_now(1, 0, 4096, 1);
+    world.hold_links.insert((1, 2));
+    let write = world.write(2, 0, 4096, 2);
+    world.settle();
+    world.crash(1);
+    world.hold_links.clear();
+    world.start(1);
+    // It is not served again before its record was looked up.
+    world.hold_stores.insert(1);
+    world.pass_ms(900);
+    world.event(2, Event::Cancel { id: RequestId(write) });
+    world.settle();
+    assert_eq!(world.error(2, write), Some(BlockError::Unknown));
+    world.hold_stores.clear();
+    world.settle();
+    assert_eq!(world.byte_at(2, 0, 4096), 2, "it was applied");
+}
+
 #[test]
 fn a_thousand_stale_writes_to_one_block_end_on_a_small_stack() {
     const WRITES: usize = 1_000;
