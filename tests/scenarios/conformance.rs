@@ -105,7 +105,7 @@ fn supported_commands_pass_with_header_digests_through_two_of_three_servers() {
 #[test]
 fn one_volume_behaves_as_one_through_two_servers() {
     let group = Group::start(GroupOptions::servers(3).flag("--balance false"));
-    for test in ["Simple", "CompareAndWrite", "CompareAndWriteAsync"] {
+    for test in ["Simple", "CompareAndWrite", "CompareAndWriteAsync", "Reset"] {
         // Each test begins with a volume that nobody wrote to: CompareAndWrite goes one block further than it clears.
         let urls = target(&group, &test.to_lowercase(), &[1, 3], "");
         let [outcome] = &run_conformance(&[format!("MultipathIO.{test}")], &[urls])[..] else {

@@ -3,9 +3,10 @@
 
 use evenkeel_iscsi::initiator::{Command, Connection, Done, Event, InitiatorConfig, RequestId};
 use evenkeel_iscsi::negotiate::Settings;
-use evenkeel_iscsi::pdu::{Isid, LoginStatus};
+use evenkeel_iscsi::pdu::{Isid, LoginStatus, TaskFunction, TaskResponse};
 use evenkeel_scsi::Status;
 use evenkeel_scsi::initiator::{Capacity, Request, request};
+use evenkeel_scsi::logical_unit::LUN;
 use evenkeel_types::Bytes;
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::TcpStream;
@@ -114,6 +115,30 @@ impl Initiator {
                 Some(Event::Closed(failure)) => panic!("the session was lost: {failure}"),
                 Some(_) => {}
                 None => panic!("the session ended before the answer to {request:?}"),
+            }
+        }
+    }
+
+    /// Asks for a sign of life; [`Event::Pong`] follows, when everything that was sent before has been taken in.
+    ///
+    /// # Panics
+    /// If the session takes no request.
+    pub fn ping(&mut self) -> RequestId {
+        self.connection.ping(Bytes::new()).expect("the session takes a ping")
+    }
+
+    /// Sends a task management function to logical unit 0, and waits for its answer.
+    ///
+    /// # Panics
+    /// If the session ends first.
+    pub fn manage(&mut self, function: TaskFunction) -> TaskResponse {
+        let asked = self.connection.manage(function, LUN, None).expect("the session takes a function");
+        loop {
+            match self.event(ANSWER_WITHIN) {
+                Some(Event::Managed(id, _, response)) if id == asked => return response,
+                Some(Event::Closed(failure)) => panic!("the session was lost: {failure}"),
+                Some(_) => {}
+                None => panic!("the session ended before the answer to {function:?}"),
             }
         }
     }

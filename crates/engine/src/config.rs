@@ -89,6 +89,8 @@ pub const REQUESTS_IN_FLIGHT_MAX: usize = 8192;
 /// others they are what may pile up before a connection. More wait at the gateway. A piece of a request alone may have
 /// more.
 pub const FORWARDED_BYTES_MAX: u64 = 32 << 20;
+/// Barriers of one server that are waited for at once.
+pub const BARRIERS_MAX: usize = 1024;
 /// Operations on one extent that wait or run at its owner; more are answered "busy" and retried by their gateways.
 pub const OPERATIONS_PER_EXTENT_MAX: usize = 1024;
 /// Extents with state in memory; idle ones beyond this are forgotten and looked up in the store on their next use.

@@ -1,5 +1,6 @@
 //! One server's engine: takes events, and gives everything to whom it concerns.
 
+use crate::barrier::Barriers;
 use crate::config::{ACTIVE_EXTENTS_MAX, EngineConfig, HEARTBEAT_INTERVAL};
 use crate::core::Core;
 use crate::counters::Counters;
@@ -32,6 +33,7 @@ pub struct Engine {
     pub(crate) rebuild: Rebuild,
     pub(crate) scrub: Scrub,
     pub(crate) placing: Placing,
+    pub(crate) barriers: Barriers,
     /// Moves that wait for their turn.
     pub(crate) orders: BTreeMap<ExtentId, MoveOrder>,
     eviction_hand: ExtentId,
@@ -53,6 +55,7 @@ impl Engine {
             rebuild: Rebuild::default(),
             scrub: Scrub::new(config.started + config.scrub.first_after),
             placing: Placing::default(),
+            barriers: Barriers::default(),
             orders: BTreeMap::new(),
             eviction_hand: ExtentId { volume: VolumeId(0), index: 0 },
         }
@@ -72,6 +75,9 @@ impl Engine {
             }
             Event::Cancel { id } => self.handle_cancel(id),
             Event::Proof { id, at } => self.handle_proof(id, at),
+            Event::Admitted { volume, revision } => self.handle_admitted(volume, revision),
+            Event::Barrier { id, volume, revision } => self.handle_barrier(id, volume, revision),
+            Event::EndBarrier { id } => self.handle_barrier_given_up(id),
             Event::PeerUp { server, incarnation } => self.handle_peer_up(server, incarnation),
             Event::PeerDown { server } => self.handle_peer_down(server),
             Event::Message { from, message } => self.handle_message(from, message),
@@ -206,6 +212,8 @@ impl Engine {
                 Timer::Scrub => self.continue_scrub(),
                 Timer::Rebuild => self.continue_rebuild(),
                 Timer::Retry(id) => self.retry_request(id),
+                // It is looked at before this call ends.
+                Timer::Barrier => {}
                 Timer::Extent(id) => self.core.wake(id),
             }
         }
@@ -233,6 +241,7 @@ impl Engine {
                 && !self.continue_scrubbing()
             {
                 self.enter_extents();
+                self.continue_barriers();
                 return;
             }
         }

@@ -1,7 +1,7 @@
 //! What goes into an engine and what comes out of it.
 
 use crate::counters::MoveCounters;
-use evenkeel_meta::{Batch, DirectoryError, MoveId, Txn, TxnOutcome, View, ViewError};
+use evenkeel_meta::{Batch, DirectoryError, MoveId, Revision, Txn, TxnOutcome, View, ViewError};
 use evenkeel_peer::Message;
 use evenkeel_types::store_op::{StoreOp, StoreOutcome, StoreTicket};
 use evenkeel_types::{
@@ -17,6 +17,10 @@ pub struct RequestId(pub u64);
 /// Names a transaction from its submission to its answer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TxnTicket(pub u64);
+
+/// Names a barrier from its beginning to its end.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct BarrierId(pub u64);
 
 /// Something that happened outside.
 #[derive(Debug)]
@@ -47,6 +51,29 @@ pub enum Event {
         id: RequestId,
         /// When it lived at least: when the question was asked that it answered.
         at: Time,
+    },
+    /// The front ends have judged all their open requests to a volume by this revision of its access record, as
+    /// [`Output::Admit`] asked; [`Event::Cancel`] came before for those that are not allowed any more.
+    Admitted {
+        /// Which volume.
+        volume: VolumeId,
+        /// The revision.
+        revision: Revision,
+    },
+    /// A front end has changed who may do what with a volume, and waits until nobody acts on what held before:
+    /// [`Output::BarrierDone`] follows.
+    Barrier {
+        /// Unique among the open barriers.
+        id: BarrierId,
+        /// Which volume.
+        volume: VolumeId,
+        /// The revision of its access record that made the change.
+        revision: Revision,
+    },
+    /// Nobody waits for a barrier any more.
+    EndBarrier {
+        /// Which.
+        id: BarrierId,
     },
     /// A connection to a peer stands, hellos are exchanged. It replaces an earlier connection.
     PeerUp {
@@ -148,6 +175,21 @@ pub enum Output {
     Prove {
         /// Which request.
         id: RequestId,
+    },
+    /// Who may do what with a volume has changed: judge all its open requests by this revision of its access record, cancel those
+    /// that are not allowed any more, then report [`Event::Admitted`]. Until then requests to the volume wait.
+    Admit {
+        /// Which volume.
+        volume: VolumeId,
+        /// The revision.
+        revision: Revision,
+    },
+    /// A barrier is done: nothing that was admitted before its revision is under way at any server, nor will be.
+    BarrierDone {
+        /// Which.
+        id: BarrierId,
+        /// False if it was not begun, as too many are open.
+        passed: bool,
     },
     /// A message to a peer, over its present connection; lost if there is none.
     Send {

@@ -267,7 +267,7 @@ impl Extent {
 pub(crate) fn arrived(
     origin: Origin,
     extent: ExtentId,
-    epoch: Epoch,
+    (epoch, admitted): (Epoch, evenkeel_meta::Revision),
     op: evenkeel_peer::PieceOp,
     identity: Option<WriteId>,
     since: Time,
@@ -280,6 +280,7 @@ pub(crate) fn arrived(
         op,
         identity,
         epoch,
+        admitted,
         since,
         proof_at,
         blocks,

@@ -6,7 +6,8 @@
 //! The path of a request: the [`gateway`] cuts it by extent, looks up the route and has each piece executed by the
 //! extent's owner, here or at another server, and joins the answers. The [`owner`] orders reads and writes, gives versions,
 //! and hands a moving extent over ([`moves`]). The [`replica`] side holds copies for owners elsewhere, and lets go of
-//! extents that have another owner. The [`extent`] decides, from the directory's view, which of these this server is.
+//! extents that have another owner. A change of who may do what with a volume is in force
+//! everywhere when its [`barrier`] is done. The [`extent`] decides, from the directory's view, which of these this server is.
 //!
 //! The invariants that the parts keep together are written at the head of each. The ones that hold across servers:
 //!
@@ -18,6 +19,7 @@
 //!   names the version that it replaces.
 //! * Nothing is freed, taken over or refused because something is absent: only a view that is new enough says so.
 
+mod barrier;
 pub mod config;
 mod copies;
 mod core;
@@ -42,6 +44,6 @@ pub use config::EngineConfig;
 pub use counters::{Counters, MoveCounters};
 pub use engine::Engine;
 pub use event::{
-    Arrival, DirectoryEvent, EngineEvent, Event, MoveEvent, MoveOrder, MoveStage, Output, RequestId,
-    TxnTicket,
+    Arrival, BarrierId, DirectoryEvent, EngineEvent, Event, MoveEvent, MoveOrder, MoveStage, Output,
+    RequestId, TxnTicket,
 };

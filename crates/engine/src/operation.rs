@@ -1,6 +1,7 @@
 //! An operation at an extent's owner, from its arrival to its end.
 
 use crate::event::{Arrival, RequestId};
+use evenkeel_meta::Revision;
 use evenkeel_peer::{PieceOp, ReplyOutcome};
 use evenkeel_types::geometry::{BLOCK_BYTES, REGION_BYTES};
 use evenkeel_types::store_op::{Content, StoreWrite};
@@ -27,6 +28,8 @@ pub(crate) struct Operation {
     pub(crate) identity: Option<WriteId>,
     /// The epoch by which it was sent here.
     pub(crate) epoch: Epoch,
+    /// The revision of its volume's access record by which its gateway admitted it.
+    pub(crate) admitted: Revision,
     /// When it came here.
     pub(crate) since: Time,
     /// When its initiator's connection was last known to live.

@@ -53,6 +53,13 @@ impl<T> Slots<T> {
         self.slots.iter().filter_map(|slot| slot.value.as_ref())
     }
 
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (Key, &T)> {
+        let numbered = self.slots.iter().zip(0..);
+        numbered.filter_map(|(slot, index)| {
+            slot.value.as_ref().map(|value| (Key { index, generation: slot.generation }, value))
+        })
+    }
+
     pub(crate) fn get(&self, key: Key) -> Option<&T> {
         let slot = self.slots.get(key.index as usize)?;
         if slot.generation == key.generation { slot.value.as_ref() } else { None }

@@ -17,6 +17,8 @@ pub(crate) enum Timer {
     Patience,
     /// A piece of a request is to be tried again.
     Retry(RequestId),
+    /// A barrier waits for a lease to run out.
+    Barrier,
     /// An extent waits for the time: a lease to run out, a region's hold to end, a throttle to open.
     Extent(ExtentId),
 }

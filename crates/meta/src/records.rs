@@ -13,7 +13,7 @@
 //! | `live/<server>` | [`LiveRecord`] with a lease: a hint, never a fence | the server |
 //! | `name/<name>` | the volume's id, so that names are unique | with `volume/` |
 //! | `volume/<volume>` | [`VolumeRecord`] with its frozen place | create, resize |
-//! | `access/<volume>` | [`AccessRecord`], apart so that a grant raises no epoch | create, grant |
+//! | `access/<volume>` | [`AccessRecord`], apart so that a change raises no epoch | create, grant, reservations, resets |
 //! | `route/<volume>/e<extent>` | [`RouteEntry`]: where an extent is that was moved | moves |
 //! | `route/<volume>/r<run>` | [`RouteEntry`]: where all extents of a run are that have no entry of their own | owners |
 //! | `place/<volume>` | [`NextPlaceRecord`]: the place that the volume is to get | the planner |
@@ -39,7 +39,9 @@ mod route;
 mod server;
 mod volume;
 
-pub use access::{ACCESS_INITIATORS_MAX, AccessRecord, INITIATOR_NAME_BYTES_MAX};
+pub use access::{
+    ACCESS_CHANGES_KEPT, ACCESS_INITIATORS_MAX, AccessChange, AccessRecord, INITIATOR_NAME_BYTES_MAX, Resets,
+};
 pub use certificate::{CertificateRecord, Fingerprint, JOIN_SERVERS_MAX, JoinTokenRecord};
 pub use counter::{COUNTER_FIRST, decode_counter, encode_counter};
 pub use format::{FORMAT_VERSION, FormatRecord};

@@ -106,7 +106,7 @@ pub struct Changes {
     pub runs: BTreeSet<(VolumeId, u32)>,
     /// Volumes that were deleted for ever.
     pub tombstones: BTreeSet<VolumeId>,
-    /// Volumes with other rights of access.
+    /// Volumes of which is said anew who may do what with them.
     pub access: BTreeSet<VolumeId>,
     /// Extents whose route entry came, changed or went.
     pub extents: BTreeSet<ExtentId>,

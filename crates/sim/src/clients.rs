@@ -224,7 +224,9 @@ impl World<'_> {
                 ));
             }
             Answer::Aborted
-                if self.clients.iter().all(|client| client.is_alive) && self.phase != Phase::Faults =>
+                if self.clients.iter().all(|client| client.is_alive)
+                    && !self.barriers.has_reset(op.number)
+                    && self.phase != Phase::Faults =>
             {
                 return wrong(format!("operation {} was aborted, and nobody asked for it", op.number));
             }

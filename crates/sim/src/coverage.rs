@@ -59,6 +59,9 @@ rows! {
     ClocksApart: "faults", "pairs of servers whose clocks ran 1 % apart or more";
     Drained: "faults", "servers to be emptied";
     Reweighed: "faults", "servers that got another weight, for which volumes are to be placed anew";
+    BarrierDone: "barriers", "barriers that were done";
+    ResetRequests: "barriers", "requests that a reset ended at their gateways";
+    Sealed: "barriers", "writes without a certain end that a barrier made too late";
     EpochByMember: "rules", "1: epochs raised by a member record alone";
     TxnRefused: "rules", "2: transactions refused because a record had changed";
     LastUp: "rules", "3: extents with no replica up, owned by the one that was last";

@@ -63,6 +63,8 @@ pub(crate) enum Fault {
     Rebuild,
     /// A server gets another weight.
     Reweigh,
+    /// Somebody resets a volume.
+    Reset,
 }
 
 impl World<'_> {
@@ -82,6 +84,7 @@ impl World<'_> {
             Fault::Drain,
             Fault::BackUp,
             Fault::Reweigh,
+            Fault::Reset,
         ] {
             self.plan_next(fault);
         }
@@ -101,6 +104,7 @@ impl World<'_> {
             Fault::Drain => scenario.drain_every,
             Fault::Reweigh => scenario.drain_every.map(|every| every / REWEIGHED_PER_DRAIN),
             Fault::BackUp => scenario.restore_every,
+            Fault::Reset => scenario.reset_every,
             Fault::CrashOf(_)
             | Fault::Mend(_)
             | Fault::Undrain(_)
@@ -183,6 +187,7 @@ impl World<'_> {
             Fault::Blackout => self.blackout(),
             Fault::Drain => self.drain(server),
             Fault::Reweigh => self.reweigh(server),
+            Fault::Reset => self.reset(server),
             Fault::Undrain(server) => self.set_draining(server, false),
             Fault::BackUp => {
                 self.back_up();

@@ -55,6 +55,7 @@ impl World<'_> {
     fn take_up(&mut self, life: Life, submission: Submission, proof_at: Time) -> Result<(), Violation> {
         let Submission { id, volume, op } = submission;
         let proof_at = self.servers[&life.server].local(proof_at);
+        self.note_taken(life.server, id, volume);
         self.tell(life.server, Event::Request { id, volume, op, proof_at, digest: false })
     }
 

@@ -13,6 +13,7 @@
 //! * `partition`: cuts of the network. `damage`: blocks that cannot be read. `restore`: a directory from a backup.
 //! * [`checkers`]: the judges. [`coverage`], `rules`: what the runs came across.
 
+mod barriers;
 pub mod checkers;
 mod cli;
 mod client;

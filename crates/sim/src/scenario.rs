@@ -61,6 +61,8 @@ pub(crate) struct Scenario {
     pub(crate) drain_every: Option<Duration>,
     /// The first volume is of a whole run, is older than the last server, and is written to all over first.
     pub(crate) is_filled: bool,
+    /// Mean time between resets of volumes.
+    pub(crate) reset_every: Option<Duration>,
     /// Mean time between backups of the directory that are needed.
     pub(crate) restore_every: Option<Duration>,
     /// How long a server may be away before its copies are made anew elsewhere.
@@ -132,6 +134,7 @@ impl Scenario {
             blackout_every: rng.chance(250).then(|| rng.millis(8000, 30_000)),
             drain_every: rng.chance(300).then(|| rng.millis(5000, 20_000)),
             is_filled: false,
+            reset_every: None,
             restore_every: rng.chance(300).then(|| rng.millis(4000, 16_000)),
             rebuild_after: if rng.chance(500) { rng.millis(2000, 6000) } else { REBUILD_AFTER },
             history: *rng.pick(&[4, 16, 1 << 20]),
@@ -154,6 +157,7 @@ impl Scenario {
                 first.bytes = u64::from(EXTENTS_PER_RUN) * u64::from(EXTENT_BYTES);
             }
         }
+        scenario.reset_every = rng.chance(400).then(|| rng.millis(800, 6000));
         scenario
     }
 }

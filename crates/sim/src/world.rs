@@ -7,6 +7,7 @@
 //! wrong any more, and everything has to end and be in its place; every sector that was ever touched is read again
 //! through another gateway than before, and at last the stores themselves are looked through.
 
+use crate::barriers::Barriers;
 use crate::checkers::Violation;
 use crate::checkers::marks::Marks;
 use crate::checkers::register::Registers;
@@ -130,6 +131,7 @@ pub(crate) struct World<'a> {
     /// Extents of the first volume that are to be written to before anything else.
     pub(crate) to_fill: Vec<u32>,
     pub(crate) marks: Marks,
+    pub(crate) barriers: Barriers,
     /// Hosts are to delete most of what they have, once all gateways run.
     room_wanted: bool,
     #[cfg(test)]
@@ -172,6 +174,7 @@ impl<'a> World<'a> {
             motion: Motion::default(),
             rules: Rules::default(),
             to_fill: Vec::new(),
+            barriers: Barriers::default(),
             marks: Marks::default(),
             room_wanted: false,
             #[cfg(test)]

@@ -3,11 +3,11 @@
 use evenkeel_sim::coverage::{Coverage, Row};
 use evenkeel_sim::{LogMode, run_seed, run_seeds};
 
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 30;
 const THREADS: usize = 2;
 
 #[test]
-fn twenty_seeds_pass_and_reach_what_they_are_for() {
+fn thirty_seeds_pass_and_reach_what_they_are_for() {
     let mut coverage = Coverage::default();
     let mut failures = Vec::new();
     run_seeds(1, SEEDS, THREADS, &mut coverage, |outcome| {
@@ -25,7 +25,7 @@ fn twenty_seeds_pass_and_reach_what_they_are_for() {
     assert!(coverage.of(Row::MovesDone) >= 10 * SEEDS, "{}", coverage.table());
     assert!(3 * coverage.of(Row::MovesByBalance) >= coverage.of(Row::MovesDone), "{}", coverage.table());
     // Each rule of the protocol decided something, and each kind of fault happened.
-    for group in ["rules", "faults", "members", "clients"] {
+    for group in ["rules", "faults", "barriers", "members", "clients"] {
         let missing: Vec<&str> = coverage.missing_of(group).collect();
         assert!(missing.is_empty(), "never seen: {}\n{}", missing.join("; "), coverage.table());
     }

@@ -7,6 +7,7 @@ use crate::event::Output;
 use crate::extent::arrived;
 use crate::operation::{Origin, owner_load};
 use crate::owner::Floors;
+use evenkeel_meta::Revision;
 use evenkeel_peer::{INVENTORY_PAGE_MAX, Inventory, InventoryReply, Message, Reply, ReplyOutcome, Request};
 use evenkeel_types::store_op::StoreOp;
 use evenkeel_types::{ExtentId, ServerId, WriteId};
@@ -44,6 +45,8 @@ impl Engine {
                     self.core.out.push_back(Output::InventoryPage { from, number, entries });
                 }
             }
+            Message::Barrier(barrier) => self.handle_barrier_asked(from, barrier),
+            Message::BarrierDone(answer) => self.handle_barrier_answered(from, answer),
             // Hellos belong to the driver's handshake.
             Message::Hello(_) | Message::Refuse { .. } => {}
             message => self.handle_extent_message(from, message),
@@ -127,8 +130,16 @@ impl Engine {
             self.core.send(from, Message::Reply(Reply { number, outcome: ReplyOutcome::Busy }));
             return;
         }
-        self.core.raise_floor(from, peer.incarnation, request.oldest_of_all);
         let extent = request.extent;
+        let admitted = Revision(request.admitted);
+        let needed = self.core.view.as_ref().map_or(Revision(0), |view| view.access_revision(extent.volume));
+        if admitted < needed {
+            self.core.counters.stale_refusals += 1;
+            let outcome = ReplyOutcome::Readmit { revision: needed.0 };
+            self.core.send(from, Message::Reply(Reply { number, outcome }));
+            return;
+        }
+        self.core.raise_floor(from, peer.incarnation, request.oldest_of_all);
         if let Some(identity) = request.identity {
             self.extent_mut(extent).raise_floor(WriteId { number: request.oldest_open, ..identity });
         }
@@ -146,8 +157,15 @@ impl Engine {
         let proof_at = queued_after - Duration::from_millis(u64::from(request.proof_age_ms));
         let arrival = owner_load(extent, &request.op, true);
         let origin = Origin::Remote { server: from, session: peer.session, number };
-        let operation =
-            arrived(origin, extent, request.epoch, request.op, request.identity, self.core.now, proof_at);
+        let operation = arrived(
+            origin,
+            extent,
+            (request.epoch, admitted),
+            request.op,
+            request.identity,
+            self.core.now,
+            proof_at,
+        );
         let key = self.core.operations.insert(operation);
         self.core.remote.insert((from, number), key);
         self.core.counters.remote_operations += 1;

@@ -3,9 +3,10 @@
 use crate::core::TxnFor;
 use crate::engine::Engine;
 use crate::event::{DirectoryEvent, EngineEvent, Output, TxnTicket};
+use evenkeel_meta::records::ParsedKey;
 use evenkeel_meta::{Batch, Changes, DirectoryError, MemberState, Revision, TxnOutcome, View};
-use evenkeel_types::{ExtentId, ServerId};
-use std::collections::BTreeSet;
+use evenkeel_types::{ExtentId, ServerId, VolumeId};
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Engine {
     pub(crate) fn handle_directory(&mut self, event: DirectoryEvent) {
@@ -28,7 +29,8 @@ impl Engine {
         }
         let before = self.own_record();
         let revision = view.ownership_revision(me);
-        self.core.view = Some(view);
+        let earlier = self.core.view.replace(view);
+        self.compare_access(earlier.as_deref());
         self.note_members();
         self.note_ownership(revision);
         self.compare_own_record(before);
@@ -46,8 +48,18 @@ impl Engine {
             return;
         };
         let before = view.member(self.core.config.me).map(|kept| (kept.revision, kept.record.state));
+        let access = batch.changes.iter().filter_map(|change| match view.keys().parse(&change.key) {
+            ParsedKey::Access(volume) | ParsedKey::Tombstone(volume) => {
+                Some((volume, view.access_revision(volume)))
+            }
+            _ => None,
+        });
+        let access: BTreeMap<VolumeId, Revision> = access.collect();
         match view.apply(batch) {
             Ok(changes) => {
+                for (volume, before) in access {
+                    self.change_access(volume, before);
+                }
                 self.handle_changes(&changes);
                 self.compare_own_record(before);
             }

@@ -8,6 +8,7 @@ use crate::extent::arrived;
 use crate::operation::{Origin, owner_load};
 use crate::owner::Phase;
 use crate::timers::Timer;
+use evenkeel_meta::Revision;
 use evenkeel_peer::{Message, Request};
 use evenkeel_types::geometry::EXTENT_BYTES;
 use evenkeel_types::{BlockError, BlockOp, Epoch, Payload, ServerId, Time, VolumeId, WriteId};
@@ -33,6 +34,8 @@ impl Engine {
         }
         let now = self.core.now;
         let mut request = OpenRequest {
+            volume,
+            admitted: self.admits_by(volume),
             pieces: split(volume, op).into_iter().map(|(extent, op)| Piece::new(extent, op)).collect(),
             open: 0,
             deadline: now + REQUEST_PATIENCE,
@@ -81,6 +84,12 @@ impl Engine {
         waiting.tries += 1;
         self.core.counters.retried += u64::from(waiting.tries > 1);
         let extent = waiting.extent;
+        let admitted = self.gateway.requests.get(&id).map_or(Revision(0), |request| request.admitted);
+        let needed = self.core.view.as_ref().map_or(Revision(0), |view| view.access_revision(extent.volume));
+        if admitted < needed {
+            self.park(id, piece, Wait::Admission(needed));
+            return;
+        }
         let serves = |reign: &crate::owner::Reign| reign.phase == Phase::Serving;
         if let Some(state) = self.extents.get(&extent)
             && let Some(reign) = state.reign.as_deref().filter(|reign| serves(reign))
@@ -123,11 +132,18 @@ impl Engine {
         let Some(request) = self.gateway.requests.get_mut(&id) else {
             return;
         };
-        let proof_at = request.proof_at;
+        let (proof_at, admitted) = (request.proof_at, request.admitted);
         let piece = &mut request.pieces[usize::from(number)];
         let origin = Origin::Local { id, piece: number };
-        let operation =
-            arrived(origin, piece.extent, epoch, piece.op.clone(), piece.identity, self.core.now, proof_at);
+        let operation = arrived(
+            origin,
+            piece.extent,
+            (epoch, admitted),
+            piece.op.clone(),
+            piece.identity,
+            self.core.now,
+            proof_at,
+        );
         let (extent, is_write) = (piece.extent, piece.op.is_write());
         let arrival = first.then(|| owner_load(extent, &piece.op, false));
         let key = self.core.operations.insert(operation);
@@ -167,6 +183,7 @@ impl Engine {
             return;
         };
         let age = self.core.now.since(request.proof_at).as_millis();
+        let admitted = request.admitted.0;
         let piece = &mut request.pieces[usize::from(number)];
         piece.state = PieceState::Sent { server: owner, number: sent };
         let message = Request {
@@ -179,6 +196,7 @@ impl Engine {
             oldest_of_all,
             hops: HOPS_MAX,
             proof_age_ms: u32::try_from(age).unwrap_or(u32::MAX),
+            admitted,
         };
         let writes_to = message.op.is_write().then_some(extent);
         self.gateway.sent.insert(sent, Sent { server: owner, id, piece: number, writes_to, bytes });
@@ -250,6 +268,7 @@ impl Engine {
                     time <= self.core.now
                 }
                 Wait::Proof => false,
+                Wait::Admission(needed) => request.admitted >= needed,
                 // There is a queue for it, which ends where the extent has another owner.
                 Wait::Room(server) => {
                     let owner = self.core.route(piece.extent).and_then(|route| route.owner());

@@ -20,8 +20,9 @@ pub(crate) use split::split;
 use self::room::Rooms;
 use crate::event::RequestId;
 use crate::slots::Key;
+use evenkeel_meta::Revision;
 use evenkeel_peer::{OLDEST_OPEN_MAX, OldestOpen, PieceOp};
-use evenkeel_types::{BlockError, Epoch, ExtentId, Incarnation, Payload, ServerId, Time, WriteId};
+use evenkeel_types::{BlockError, Epoch, ExtentId, Incarnation, Payload, ServerId, Time, VolumeId, WriteId};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,6 +61,9 @@ const NUMBERS_OF_A_LIFE_LOG2: u32 = 40;
 
 #[derive(Debug)]
 struct OpenRequest {
+    volume: VolumeId,
+    /// The revision of the volume's access record by which the front end admitted it.
+    admitted: Revision,
     pieces: SmallVec<[Piece; 1]>,
     /// Pieces that have not ended.
     open: u16,
@@ -122,6 +126,8 @@ enum Wait {
     Proof,
     /// Room among what is under way at this server.
     Room(ServerId),
+    /// That the front end admits it by this revision of the volume's access record.
+    Admission(Revision),
 }
 
 impl Gateway {
@@ -178,6 +184,28 @@ impl Gateway {
         oldest.sort_unstable_by_key(|oldest| oldest.number);
         oldest.truncate(OLDEST_OPEN_MAX);
         oldest
+    }
+
+    /// The volumes that requests are open to.
+    pub(crate) fn volumes(&self) -> impl Iterator<Item = VolumeId> {
+        self.requests.values().map(|request| request.volume)
+    }
+
+    /// Whether a request to a volume is open that its front end wants no longer.
+    pub(crate) fn is_ending_any_of(&self, volume: VolumeId) -> bool {
+        self.requests.values().any(|request| request.volume == volume && request.cancelled)
+    }
+
+    /// The front end has admitted the open requests to a volume by this revision of its access record. Those that it
+    /// cancelled too: what may have been done of them already is not known before an owner was asked. Gives those that
+    /// waited for it.
+    pub(crate) fn readmit(&mut self, volume: VolumeId, revision: Revision) -> Vec<RequestId> {
+        let mut waited = Vec::new();
+        for (id, request) in self.requests.iter_mut().filter(|(_, request)| request.volume == volume) {
+            request.admitted = request.admitted.max(revision);
+            waited.extend(self.parked.contains(id).then_some(*id));
+        }
+        waited
     }
 
     fn piece_mut(&mut self, id: RequestId, piece: u16) -> Option<&mut Piece> {

@@ -4,6 +4,7 @@ use super::{OpenRequest, PieceState, Sent, Wait};
 use crate::config::{RETRY_DELAY, RETRY_DELAY_MAX};
 use crate::engine::Engine;
 use crate::event::{Output, RequestId};
+use evenkeel_meta::Revision;
 use evenkeel_peer::{Reply, ReplyOutcome};
 use evenkeel_types::geometry::EXTENT_BYTES;
 use evenkeel_types::{BlockError, BlockOutcome, ExtentId, Payload, ServerId, Time, WriteId};
@@ -66,6 +67,7 @@ impl Engine {
                     Err(later(now, piece.tries))
                 }
             }
+            ReplyOutcome::Readmit { revision } => Err(Wait::Admission(Revision(revision))),
             ReplyOutcome::Busy => Err(later(now, piece.tries)),
             ReplyOutcome::ProofTooOld => Err(Wait::Proof),
             ReplyOutcome::Unknown => {

@@ -2,6 +2,7 @@
 //! directory in memory. Each scenario is named after what has to hold; the timelines behind many of them are the
 //! shortest ways in which the protocol loses data without one of its rules.
 
+mod barriers;
 mod crashes;
 mod directory;
 mod fencing;

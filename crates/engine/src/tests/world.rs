@@ -1,5 +1,6 @@
 //! Engines, stores, a directory and a network, all moved by hand.
 
+mod access;
 mod asks;
 
 use super::store::MemStore;
@@ -12,7 +13,7 @@ use evenkeel_meta::change::{
 use evenkeel_meta::records::{AccessRecord, FORMAT_VERSION, FormatRecord, ServerCapacity, ServerRecord};
 use evenkeel_meta::{
     Batch, Directory, DirectoryError, KeyRange, Keyspace, MemberState, MemoryDirectory, Place, PlacedServer,
-    Txn, View, Watch,
+    Revision, Txn, View, Watch,
 };
 use evenkeel_peer::Message;
 use evenkeel_types::geometry::EXTENT_BYTES;
@@ -38,6 +39,10 @@ pub(super) struct Server {
     watch: Option<Box<dyn Watch>>,
     batches: VecDeque<Batch>,
     pub(super) done: BTreeMap<u64, BlockOutcome>,
+    /// Barriers that are done, and whether they passed.
+    pub(super) barriers: BTreeMap<u64, bool>,
+    /// Changes of access that front ends have not judged their requests by.
+    to_admit: VecDeque<(VolumeId, Revision)>,
     pub(super) events: Vec<EngineEvent>,
 }
 
@@ -57,6 +62,8 @@ pub(super) struct World {
     pub(super) hold_stores: BTreeSet<u32>,
     pub(super) hold_links: BTreeSet<(u32, u32)>,
     pub(super) hold_txns: bool,
+    /// Servers whose front ends do not judge their requests anew.
+    pub(super) hold_admissions: BTreeSet<u32>,
     /// Servers that do not hear of the ends of their connections, and get no new ones.
     pub(super) deaf: BTreeSet<u32>,
     /// A test itself made two contents of one version.
@@ -114,6 +121,7 @@ impl World {
             hold_stores: BTreeSet::new(),
             hold_links: BTreeSet::new(),
             hold_txns: false,
+            hold_admissions: BTreeSet::new(),
             deaf: BTreeSet::new(),
             has_clashes: false,
             prove: true,
@@ -153,6 +161,8 @@ impl World {
                     watch: None,
                     batches: VecDeque::new(),
                     done: BTreeMap::new(),
+                    barriers: BTreeMap::new(),
+                    to_admit: VecDeque::new(),
                     events: Vec::new(),
                 },
             );
@@ -303,6 +313,7 @@ impl World {
         let server = self.servers.get_mut(&n).unwrap();
         server.engine = None;
         server.store.queue.clear();
+        server.to_admit.clear();
         self.found_down.remove(&n);
         let (lost, kept) = self.txns.drain(..).partition::<VecDeque<_>, _>(|(server, ..)| *server == n);
         self.txns = kept;
@@ -365,6 +376,14 @@ impl World {
                 self.servers.get_mut(&n).unwrap().store.queue.push_back((ticket, op));
             }
             Output::Transact { ticket, txn } => self.txns.push_back((n, ticket, txn)),
+            Output::Admit { volume, revision } => {
+                self.servers.get_mut(&n).unwrap().to_admit.push_back((volume, revision));
+                self.admit(n);
+            }
+            Output::BarrierDone { id, passed } => {
+                let earlier = self.servers.get_mut(&n).unwrap().barriers.insert(id.0, passed);
+                assert!(earlier.is_none(), "barrier {id:?} was done twice");
+            }
             Output::Prove { id } if self.prove => self.event(n, Event::Proof { id, at: self.now }),
             Output::Disconnect { server } => self.disconnect(n, server.0),
             Output::Event(event) => {
@@ -375,6 +394,15 @@ impl World {
             }
             Output::Arrived(arrival) => self.arrivals.push((n, arrival)),
             Output::Prove { .. } | Output::LoadReport { .. } | Output::InventoryPage { .. } => {}
+        }
+    }
+
+    /// The front ends of a server judge their requests anew, unless they are held.
+    pub(super) fn admit(&mut self, n: u32) {
+        while !self.hold_admissions.contains(&n)
+            && let Some((volume, revision)) = self.servers.get_mut(&n).unwrap().to_admit.pop_front()
+        {
+            self.event(n, Event::Admitted { volume, revision });
         }
     }
 

@@ -94,6 +94,8 @@ pub enum CloseReason {
     OutcomeUnknown,
     /// The target was reset cold.
     ColdReset,
+    /// The initiator may use the volume no longer.
+    AccessRevoked,
     /// The target is gone.
     TargetRemoved,
     /// The driver ended it.
@@ -120,6 +122,7 @@ impl fmt::Display for CloseReason {
             Self::Reinstated => write!(f, "replaced by a new session"),
             Self::OutcomeUnknown => write!(f, "the outcome of a write is unknown"),
             Self::ColdReset => write!(f, "target reset"),
+            Self::AccessRevoked => write!(f, "the initiator may use the volume no longer"),
             Self::TargetRemoved => write!(f, "the target is gone"),
             Self::Dropped => write!(f, "dropped"),
         }

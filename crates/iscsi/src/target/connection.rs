@@ -150,6 +150,12 @@ impl Connection {
         self.core.others_managed(now, id);
     }
 
+    /// What [`Action::ManageOthers`] asked for was not done, or not everywhere: the initiator is told that its function was
+    /// rejected.
+    pub fn handle_others_not_managed(&mut self, now: Time, id: ManagementId) {
+        self.core.others_not_managed(now, id);
+    }
+
     /// Something happened to the logical unit that the initiator is to be told of.
     pub fn raise(&mut self, attention: UnitAttention) {
         self.core.nexus.raise(attention);

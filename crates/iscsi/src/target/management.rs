@@ -269,6 +269,16 @@ impl Core {
         self.settle_management(now);
     }
 
+    /// The other sessions have not carried a function out, or not all of them for certain.
+    pub(super) fn others_not_managed(&mut self, now: Time, id: ManagementId) {
+        for pending in self.management.iter_mut().filter(|pending| pending.others == Some(id)) {
+            if let Then::Respond { response, .. } = &mut pending.then {
+                *response = TaskResponse::Rejected;
+            }
+        }
+        self.others_managed(now, id);
+    }
+
     /// A Logout Request.
     pub(super) fn logout(&mut self, now: Time, header: &Header) {
         let request = *header.bhs.view::<LogoutRequest>();

@@ -7,8 +7,7 @@ use super::{
 use crate::directory::KeyRange;
 use crate::place::Place;
 use crate::records::{
-    ACCESS_INITIATORS_MAX, AccessRecord, CounterName, INITIATOR_NAME_BYTES_MAX, MoveState, RecordError,
-    TombstoneRecord, VolumeRecord, encode_counter, encode_json,
+    AccessRecord, CounterName, MoveState, TombstoneRecord, VolumeRecord, encode_counter, encode_json,
 };
 use crate::txn::{Compare, Operation, TXN_OPERATIONS_MAX, Txn};
 use crate::view::View;
@@ -51,12 +50,11 @@ pub fn create_volume(view: &View, by: Actor, new: &NewVolume) -> Result<(VolumeI
         logical_block_bytes: new.logical_block_bytes,
         replicas: new.replicas,
         seed: new.seed,
-        generation: 1,
         place: new.place.clone(),
         created_unix_ms: new.created_unix_ms,
     };
     record.check()?;
-    check_access(&new.access)?;
+    new.access.check()?;
     let domains = new.place.domains();
     ensure!(usize::from(new.replicas) <= domains, TooFewDomainsSnafu { replicas: new.replicas, domains });
     ensure!(view.volume_named(&new.name).is_none(), VolumeNameTakenSnafu { name: new.name.clone() });
@@ -108,7 +106,7 @@ pub fn delete_volume(view: &View, by: Actor, volume: VolumeId, unix_ms: u64) -> 
     Ok(guarded(compares, operations))
 }
 
-/// Says anew who may use a volume. No epoch grows by it.
+/// Says anew who may do what with a volume. No epoch grows by it; the change is in force when servers have heard of it.
 ///
 /// Compares: the acting server's record; that the volume exists and that its rights are as in the view.
 ///
@@ -120,7 +118,7 @@ pub fn set_access(
     volume: VolumeId,
     access: &AccessRecord,
 ) -> Result<Txn, ChangeError> {
-    check_access(access)?;
+    access.check()?;
     let kept = view.volume(volume).context(NoVolumeSnafu { volume })?;
     let keys = view.keys();
     let before = view.access(volume).map(|kept| kept.revision);
@@ -130,20 +128,4 @@ pub fn set_access(
         Compare::as_read(keys.access(volume), before),
     ];
     Ok(guarded(compares, vec![Operation::put(keys.access(volume), encode_json(access))]))
-}
-
-fn check_access(access: &AccessRecord) -> Result<(), RecordError> {
-    let count = access.initiators.len();
-    if count > ACCESS_INITIATORS_MAX {
-        return Err(RecordError {
-            what: format!("{count} initiators, at most {ACCESS_INITIATORS_MAX} are possible"),
-        });
-    }
-    let long = access.initiators.iter().find(|name| !(1..=INITIATOR_NAME_BYTES_MAX).contains(&name.len()));
-    match long {
-        Some(name) => Err(RecordError {
-            what: format!("the initiator name {name:?} has not 1 to {INITIATOR_NAME_BYTES_MAX} bytes"),
-        }),
-        None => Ok(()),
-    }
 }

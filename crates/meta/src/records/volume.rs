@@ -21,8 +21,6 @@ pub struct VolumeRecord {
     /// Drawn when the volume was made; placement depends on it.
     #[serde(with = "super::hex_u64")]
     pub seed: u64,
-    /// Raised to make all servers stop what was admitted before; owners refuse lower ones.
-    pub generation: u32,
     /// The servers over which it was placed, frozen.
     pub place: Place,
     /// When it was made, in milliseconds since 1970.

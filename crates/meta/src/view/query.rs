@@ -121,6 +121,15 @@ impl View {
         self.access.get(&volume)
     }
 
+    /// The revision by which it is decided who may do what with a volume: that of its access record, or of its tombstone,
+    /// when nobody may do anything any more. It never falls while the volume exists.
+    #[must_use]
+    pub fn access_revision(&self, volume: VolumeId) -> Revision {
+        let of_record = self.access.get(&volume).map(|kept| kept.revision);
+        let of_tombstone = self.tombstones.get(&volume).map(|kept| kept.revision);
+        of_record.max(of_tombstone).unwrap_or_default()
+    }
+
     /// Whether the initiator of this name may use the volume.
     #[must_use]
     pub fn permits(&self, volume: VolumeId, initiator: &str) -> bool {

@@ -48,7 +48,6 @@ fn volume_record(gib: u64) -> VolumeRecord {
         logical_block_bytes: 512,
         replicas: 1,
         seed: 7,
-        generation: 1,
         place: Place::new((1..=3).map(placed).collect()).unwrap(),
         created_unix_ms: 0,
     }

@@ -53,6 +53,7 @@ fn write_request(len: u32) -> Message {
         oldest_of_all: 3,
         hops: 1,
         proof_age_ms: 20,
+        admitted: 7,
     })
 }
 
@@ -76,6 +77,7 @@ fn samples() -> Vec<Message> {
             oldest_of_all: 1,
             hops: 1,
             proof_age_ms: 0,
+            admitted: 7,
         }),
         Message::Cancel { number: 5 },
         Message::Reply(Reply { number: 5, outcome: ReplyOutcome::Done { data: Payload::zeros(8192) } }),
@@ -283,6 +285,7 @@ fn messages_that_contradict_themselves_are_refused() {
         oldest_of_all: 1,
         hops: 1,
         proof_age_ms: 0,
+        admitted: 7,
     });
     assert!(decode(&encoded(&far), 1 << 20).is_err());
 }

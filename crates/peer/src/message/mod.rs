@@ -3,6 +3,7 @@
 //! The position of a variant in [`Message`] and in the enums below it is part of the wire format: new ones go to the
 //! end, and from the first release on [`crate::WIRE_VERSION`] is raised with every change.
 
+mod barrier;
 mod inventory;
 mod lease;
 mod order;
@@ -16,6 +17,7 @@ use evenkeel_types::store_op::RegionImage;
 use evenkeel_types::{Bytes, Epoch, Payload, Regions};
 use serde::{Deserialize, Serialize};
 
+pub use barrier::{Barrier, BarrierDone};
 pub use inventory::{INVENTORY_PAGE_MAX, Inventory, InventoryReply};
 pub use lease::{Heartbeat, HeartbeatAck, OldestOpen, Voided};
 pub use order::{MoveOrder, REASON_BYTES_MAX};
@@ -108,6 +110,10 @@ pub enum Message {
     Check(Check),
     /// See [`Checked`].
     Checked(Checked),
+    /// See [`Barrier`].
+    Barrier(Barrier),
+    /// See [`BarrierDone`].
+    BarrierDone(BarrierDone),
 }
 
 impl Message {
@@ -144,6 +150,8 @@ impl Message {
             Self::Fetched(_) => 27,
             Self::Check(_) => 28,
             Self::Checked(_) => 29,
+            Self::Barrier(_) => 30,
+            Self::BarrierDone(_) => 31,
         }
     }
 
@@ -155,7 +163,7 @@ impl Message {
     /// The name of a kind of message, for logs and tables.
     #[must_use]
     pub const fn kind_name(kind: u16) -> &'static str {
-        const NAMES: [&str; 29] = [
+        const NAMES: [&str; 31] = [
             "hello",
             "refuse",
             "request",
@@ -185,6 +193,8 @@ impl Message {
             "fetched",
             "check",
             "checked",
+            "barrier",
+            "barrier-done",
         ];
         if kind >= 1 && kind as usize <= NAMES.len() { NAMES[kind as usize - 1] } else { "unknown" }
     }
@@ -197,6 +207,8 @@ impl Message {
             | Self::Cancel { number }
             | Self::Reply(Reply { number, .. })
             | Self::Inventory(Inventory { number, .. })
+            | Self::Barrier(Barrier { number, .. })
+            | Self::BarrierDone(BarrierDone { number })
             | Self::InventoryReply(InventoryReply { number, .. }) => *number,
             Self::Write(write) => write.tag,
             Self::Written(written) => written.tag,

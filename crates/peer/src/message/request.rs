@@ -25,6 +25,8 @@ pub struct Request {
     pub hops: u8,
     /// How long ago, in milliseconds, the initiator's connection was last known to live.
     pub proof_age_ms: u32,
+    /// The revision of the volume's access record by which the gateway admitted the host's request.
+    pub admitted: u64,
 }
 
 /// What to do within an extent. Ranges are in bytes from the extent's start.
@@ -153,4 +155,10 @@ pub enum ReplyOutcome {
     NoSpace,
     /// The volume does not exist (any more).
     NoVolume,
+    /// Not sequenced, and will not be: the gateway admitted it before a change of who may do what with the volume. It has to be
+    /// admitted anew.
+    Readmit {
+        /// The revision of the volume's access record that made the change.
+        revision: u64,
+    },
 }

@@ -70,7 +70,6 @@ pub(super) fn adopt(
         logical_block_bytes: LOGICAL_BLOCK_BYTES,
         replicas,
         seed: random_u64().map_err(|e| error(format!("no random numbers: {e}")))?,
-        generation: 1,
         place,
         created_unix_ms: clock::wall_ms(),
     };

@@ -13,7 +13,7 @@
 
 use super::balancer::Balancer;
 use super::directory_link::{DirectoryLink, News};
-use super::front_end::FrontEnd;
+use super::front_end::{FrontEnd, Judge};
 use super::move_log::MoveLog;
 use super::peers::PeerLinks;
 use super::spin::Spinner;
@@ -21,9 +21,11 @@ use super::standstill::Standstill;
 use super::waiters::{Waiter, Waiters};
 use crate::clock;
 use crate::disk::{self, Completion, DiskDriver};
-use evenkeel_engine::{DirectoryEvent, Engine, EngineEvent, Event, MoveOrder, Output, RequestId, TxnTicket};
+use evenkeel_engine::{
+    BarrierId, DirectoryEvent, Engine, EngineEvent, Event, MoveOrder, Output, RequestId, TxnTicket,
+};
 use evenkeel_meta::records::ParsedKey;
-use evenkeel_meta::{Keyspace, Txn, View, ViewError};
+use evenkeel_meta::{DirectoryError, Keyspace, Revision, Txn, TxnOutcome, View, ViewError};
 use evenkeel_peer::{Message, MoveOrder as MoveOrderMessage, Peer};
 use evenkeel_store::{DiskError, StopReason, Store};
 use evenkeel_types::store_op::{InventoryEntry, StoreError, StoreOp, StoreOutcome, StoreReply, StoreTicket};
@@ -34,7 +36,7 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, oneshot};
@@ -54,6 +56,8 @@ pub(crate) struct Core {
     rearm: Notify,
     /// The store's turn has come, see [`Self::pump`].
     store_turn: Notify,
+    /// Whoever takes requests of hosts; it has the core, which must end with it.
+    judge: RefCell<Option<Weak<dyn Judge>>>,
     /// Why the server cannot go on, once it cannot.
     failure: RefCell<Option<String>>,
     failed: Notify,
@@ -72,6 +76,12 @@ struct State {
     directory: DirectoryLink,
     keys: Keyspace,
     waiters: Waiters,
+    barriers: BTreeMap<BarrierId, oneshot::Sender<bool>>,
+    /// Own transactions whose answers are awaited.
+    transactions: BTreeMap<u64, oneshot::Sender<Result<TxnOutcome, DirectoryError>>>,
+    last_barrier: u64,
+    last_transaction: u64,
+    last_change: u64,
     backlog: VecDeque<(StoreTicket, StoreOp)>,
     lists: BTreeMap<StoreTicket, ListAnswer>,
     last_list: u64,
@@ -127,6 +137,22 @@ enum Told {
     Prove(Waiter),
     Disconnect(ServerId),
     ViewGap(ViewError),
+    Admit(VolumeId, Revision),
+}
+
+/// A barrier that nobody waits for any more, when it goes.
+struct GiveUp<'a> {
+    core: &'a Core,
+    id: BarrierId,
+}
+
+impl Drop for GiveUp<'_> {
+    fn drop(&mut self) {
+        let mut state = self.core.state.borrow_mut();
+        if state.barriers.remove(&self.id).is_some() {
+            state.engine.handle(clock::now(), Event::EndBarrier { id: self.id });
+        }
+    }
 }
 
 /// What a core is made of.
@@ -152,6 +178,11 @@ impl Core {
             directory: parts.directory,
             keys: parts.keys,
             waiters: Waiters::default(),
+            barriers: BTreeMap::new(),
+            transactions: BTreeMap::new(),
+            last_barrier: 0,
+            last_transaction: OWN_TICKETS,
+            last_change: 0,
             backlog: VecDeque::new(),
             lists: BTreeMap::new(),
             last_list: OWN_TICKETS,
@@ -169,6 +200,7 @@ impl Core {
             armed: Cell::new(None),
             rearm: Notify::new(),
             store_turn: Notify::new(),
+            judge: RefCell::new(None),
             failure: RefCell::new(None),
             failed: Notify::new(),
             heard_news: Notify::new(),
@@ -240,6 +272,27 @@ impl Core {
     /// The initiator of a request has shown that it lived at a time.
     pub(crate) fn proof(&self, id: RequestId, at: Time) {
         self.state.borrow_mut().engine.handle(clock::now(), Event::Proof { id, at });
+    }
+
+    /// Who judges the open requests of hosts when it changes who may do what with a volume.
+    pub(crate) fn judge_by(&self, judge: Weak<dyn Judge>) {
+        *self.judge.borrow_mut() = Some(judge);
+    }
+
+    /// Waits until nobody acts any more on what held before a volume's access record of this revision. False if too many
+    /// wait for such.
+    pub(crate) async fn barrier(&self, volume: VolumeId, revision: Revision) -> bool {
+        let (passed, has_passed) = oneshot::channel();
+        let id = {
+            let mut state = self.state.borrow_mut();
+            state.last_barrier += 1;
+            let id = BarrierId(state.last_barrier);
+            state.barriers.insert(id, passed);
+            id
+        };
+        let _given_up = GiveUp { core: self, id };
+        self.event(Event::Barrier { id, volume, revision });
+        has_passed.await.unwrap_or(false)
     }
 
     // ---- the engine from outside ----
@@ -380,7 +433,14 @@ impl Core {
                 DirectoryEvent::Batch(batch)
             }
             News::Done(ticket, outcome) if ticket >= OWN_TICKETS => {
-                tracing::debug!(server = %self.name, "the effect of a move was recorded: {outcome:?}");
+                let awaited = self.state.borrow_mut().transactions.remove(&ticket);
+                match awaited {
+                    // Who waited may be gone.
+                    Some(answer) => drop(answer.send(outcome)),
+                    None => {
+                        tracing::debug!(server = %self.name, "the effect of a move was recorded: {outcome:?}");
+                    }
+                }
                 return Ok(false);
             }
             News::Done(ticket, outcome) => DirectoryEvent::TxnDone { ticket: TxnTicket(ticket), outcome },
@@ -402,6 +462,32 @@ impl Core {
         if !self.state.borrow().directory.transact(OWN_TICKETS, txn) {
             tracing::debug!(server = %self.name, "too many transactions wait for a record to be written");
         }
+    }
+
+    /// A number for a change that this server makes.
+    pub(crate) fn next_change(&self) -> u64 {
+        let mut state = self.state.borrow_mut();
+        state.last_change += 1;
+        state.last_change
+    }
+
+    /// Asks the directory for something, and waits for its answer.
+    ///
+    /// # Errors
+    /// As the directory has them.
+    pub(crate) async fn transact(&self, txn: Txn) -> Result<TxnOutcome, DirectoryError> {
+        let (answer, answered) = oneshot::channel();
+        {
+            let mut state = self.state.borrow_mut();
+            state.last_transaction += 1;
+            let ticket = state.last_transaction;
+            if !state.directory.transact(ticket, txn) {
+                return Err(DirectoryError::Unavailable { reason: "too many transactions wait".to_owned() });
+            }
+            state.transactions.insert(ticket, answer);
+        }
+        let stops = || DirectoryError::OutcomeUnknown { reason: "the server stops".to_owned() };
+        answered.await.unwrap_or_else(|_| Err(stops()))
     }
 
     // ---- the pump ----
@@ -442,6 +528,15 @@ impl Core {
                         self.state.borrow_mut().engine.handle(clock::now(), Event::PeerDown { server });
                         again = true;
                     }
+                }
+                Told::Admit(volume, revision) => {
+                    let judge = self.judge.borrow().as_ref().and_then(Weak::upgrade);
+                    if let Some(judge) = judge {
+                        judge.judge(volume);
+                    }
+                    let admitted = Event::Admitted { volume, revision };
+                    self.state.borrow_mut().engine.handle(clock::now(), admitted);
+                    again = true;
                 }
                 Told::ViewGap(why @ ViewError::NewerFormat { .. }) => self.fail(why.to_string()),
                 Told::ViewGap(why @ ViewError::OutOfOrder { .. }) => {
@@ -503,13 +598,19 @@ impl Core {
                 }
             }
             Output::Prove { id } => told.extend(state.waiters.get(id).cloned().map(Told::Prove)),
+            Output::Admit { volume, revision } => told.push(Told::Admit(volume, revision)),
+            Output::BarrierDone { id, passed } => {
+                if let Some(waiter) = state.barriers.remove(&id) {
+                    let _ = waiter.send(passed);
+                }
+            }
             Output::Send { to, message } => self.links.borrow_mut().send(to, &message),
             Output::Disconnect { server } => told.push(Told::Disconnect(server)),
             Output::Store { ticket, op } => state.backlog.push_back((ticket, op)),
             Output::Transact { ticket, txn } => {
                 if !state.directory.transact(ticket.0, txn) {
                     let reason = "too many transactions wait".to_owned();
-                    let outcome = Err(evenkeel_meta::DirectoryError::Unavailable { reason });
+                    let outcome = Err(DirectoryError::Unavailable { reason });
                     let done = DirectoryEvent::TxnDone { ticket, outcome };
                     state.engine.handle(now, Event::Directory(done));
                 }

@@ -1,6 +1,6 @@
 //! What a front end must offer to get requests answered.
 
-use evenkeel_types::BlockOutcome;
+use evenkeel_types::{BlockOutcome, VolumeId};
 
 /// A connection of an initiator, as the core sees it.
 pub(crate) trait FrontEnd {
@@ -9,4 +9,11 @@ pub(crate) trait FrontEnd {
 
     /// The initiator must show that it lives, or its requests cannot go on.
     fn prove(&self);
+}
+
+/// Whoever takes the requests of hosts.
+pub(crate) trait Judge {
+    /// Who may do what with a volume has changed in the core's view: judges its open requests by that, and cancels at the core
+    /// those that are not allowed any more. Must not have the core carry anything on.
+    fn judge(&self, volume: VolumeId);
 }

@@ -1,5 +1,6 @@
 //! One server: everything of it runs on one thread.
 
+mod access;
 mod answers;
 mod balancer;
 mod core;
@@ -25,6 +26,7 @@ mod waits;
 use self::balancer::{Balancer, TICK_EVERY};
 use self::core::{Core, Parts};
 use self::directory_link::{DirectoryLink, News};
+use self::front_end::Judge;
 use self::opening::Opened;
 use self::peers::{JoinDesk, PeerLinks, Security};
 use self::portal::Portal;
@@ -333,7 +335,9 @@ async fn serve(launch: &mut Launch, opened: Opened) -> Result<End, ServeError> {
         links: PeerLinks::new(local, security),
         balancer,
     }));
-    let targets = Portal::new(Rc::clone(&core), launch.names.clone(), launch.group_id);
+    let targets = Portal::new(Rc::clone(&core), actor, launch.names.clone(), launch.group_id);
+    let judge: Rc<dyn Judge> = Rc::clone(&targets) as Rc<dyn Judge>;
+    core.judge_by(Rc::downgrade(&judge));
     let mut vital = Vital::default();
     vital.spawn("timers", Rc::clone(&core).run_timers());
     vital.spawn("waiting awake", Rc::clone(&core).run_spinner());

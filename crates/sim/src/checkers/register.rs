@@ -13,7 +13,8 @@
 //! * Compare-and-write took effect only on what it expected. A miscompare is a read of something else.
 
 use super::Violation;
-use evenkeel_types::Time;
+use crate::client::sector::place_of;
+use evenkeel_types::{Time, VolumeId};
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -184,6 +185,27 @@ impl Registers {
         Ok(())
     }
 
+    /// From now on it is too late for these lost changes to a volume; gives how many there were.
+    pub(crate) fn seal(
+        &mut self,
+        volume: VolumeId,
+        is_over: impl Fn(OpNumber) -> bool,
+    ) -> Result<u64, Violation> {
+        let of_volume = |sectors: &Vec<u64>| sectors.first().is_some_and(|n| place_of(*n).volume == volume);
+        let over: Vec<OpNumber> = self
+            .unclear
+            .iter()
+            .filter(|(op, sectors)| of_volume(sectors) && is_over(**op))
+            .map(|(op, _)| *op)
+            .collect();
+        for op in &over {
+            let sectors = self.unclear.remove(op).unwrap_or_default();
+            self.end(*op, sectors.into_iter().map(|sector| (sector, End::Unclear)))?;
+        }
+        self.deadlines.retain(|(_, op)| !over.contains(op));
+        Ok(over.len() as u64)
+    }
+
     /// A value that the sector may have.
     pub(crate) fn likely(&self, sector: u64) -> Tag {
         self.sectors.get(&sector).map_or(0, |sector| sector.states[0].tag)
@@ -336,7 +358,7 @@ fn impossible(
     let tags: BTreeSet<Tag> = states.iter().map(|state| state.tag).collect();
     let open: Vec<String> =
         open.iter().flatten().map(|open| format!("{} {:?}", open.op, open.effect)).collect();
-    let at = crate::client::sector::place_of(number);
+    let at = place_of(number);
     let what = format!(
         "operation {op} {effect:?} ended {end:?} at {at}, but the sector can only hold {tags:?}; open there: [{}]",
         open.join(", ")

@@ -8,6 +8,7 @@ mod rest;
 mod skew;
 mod store_side;
 
+use crate::barriers::Taken;
 use crate::checkers::Violation;
 use crate::coverage::Row;
 use crate::directory::TxnFate;
@@ -16,7 +17,7 @@ use crate::log::About;
 use crate::moves::Planner;
 use crate::world::{Happening, Life, Phase, World};
 use evenkeel_engine::config::ScrubConfig;
-use evenkeel_engine::{DirectoryEvent, Engine, EngineConfig, Event, Output};
+use evenkeel_engine::{DirectoryEvent, Engine, EngineConfig, Event, Output, RequestId};
 use evenkeel_meta::{Watch, change};
 use evenkeel_store::{OpenOptions, Store};
 use evenkeel_types::store_op::StoreTicket;
@@ -77,6 +78,8 @@ pub(crate) struct Running {
     pub(crate) planner: Planner,
     pub(crate) presence: Presence,
     store_idles_at: Time,
+    /// Requests of hosts that it has taken and not answered.
+    pub(crate) taken: BTreeMap<RequestId, Taken>,
 }
 
 pub(crate) fn options(server: ServerId) -> OpenOptions {
@@ -271,6 +274,7 @@ impl World<'_> {
             planner,
             presence: Presence::default(),
             store_idles_at: Time::ZERO,
+            taken: BTreeMap::new(),
         });
         self.note(About::Group, format_args!("{id} serves"));
         self.clock.after(Duration::from_millis(1), Happening::News { life });
@@ -339,6 +343,9 @@ impl World<'_> {
     fn output(&mut self, id: ServerId, output: Output) -> Result<(), Violation> {
         match output {
             Output::Complete { id: request, outcome } => {
+                if let Some(running) = &mut self.server(id).running {
+                    running.taken.remove(&request);
+                }
                 self.completed(id, request, outcome);
                 Ok(())
             }
@@ -346,6 +353,8 @@ impl World<'_> {
                 self.prove(id, request);
                 Ok(())
             }
+            Output::Admit { volume, revision } => self.judge_admitted(id, volume, revision),
+            Output::BarrierDone { id: barrier, passed } => self.barrier_done(barrier, passed),
             Output::Send { to, message } => self.send(id, to, message),
             Output::Disconnect { server } => {
                 self.disconnect(id, server);

@@ -89,6 +89,16 @@ impl Connected {
         self.proven_at.get().map_or(arrived, |proven| proven.max(arrived))
     }
 
+    /// The initiator's name, once it is logged in.
+    pub(super) fn initiator(&self) -> Option<String> {
+        self.nexus.borrow().as_ref().map(|nexus| nexus.initiator.clone())
+    }
+
+    /// Operations at the core that have not ended.
+    pub(super) fn open(&self) -> Vec<RequestId> {
+        self.open.borrow().values().copied().collect()
+    }
+
     /// Does something to the protocol from outside and has the connection's task do what follows.
     pub(super) fn with(&self, change: impl FnOnce(&mut Connection)) {
         change(&mut self.protocol.borrow_mut());
@@ -244,8 +254,7 @@ fn receive(portal: &Rc<Portal>, connected: &Rc<Connected>, stream: &TcpStream) -
     if let Some(at) = proven_at
         && connected.proven_at.replace(proven_at) != proven_at
     {
-        let open: Vec<RequestId> = connected.open.borrow().values().copied().collect();
-        for id in open {
+        for id in connected.open() {
             portal.core.proof(id, at);
         }
         portal.core.pump();
@@ -308,9 +317,10 @@ fn act(portal: &Rc<Portal>, connected: &Rc<Connected>) -> Option<CloseReason> {
                     }
                 }
                 Action::ManageOthers { id, volume, scope } => {
-                    portal.manage_others(connected.id, id, volume, scope);
+                    Portal::manage_others(portal, connected, id, volume, scope);
                 }
-                Action::Managed { token } => portal.one_managed(token),
+                // The barrier waits until all commands have ended, here and at the other servers.
+                Action::Managed { .. } => {}
                 Action::Close { reason } => closing = Some(reason),
             }
         }

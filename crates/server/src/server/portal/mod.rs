@@ -3,18 +3,19 @@
 //! Each connection has a task that reads, lets the protocol work, gives what it wants done to the core, and writes.
 //! The connection's protocol state is borrowed only between waits, and never while the core works.
 
+mod admission;
 mod connection;
 mod targets;
 
+use self::admission::Admission;
 use self::connection::Connected;
 use self::targets::Units;
 use super::core::Core;
 use crate::clock::now;
 use crate::names::TargetNames;
 use evenkeel_api::SessionRow;
-use evenkeel_iscsi::target::{
-    CloseReason, ConnectionId, ManagementId, ManagementScope, Sessions, TargetConfig,
-};
+use evenkeel_iscsi::target::{CloseReason, ConnectionId, Sessions, TargetConfig};
+use evenkeel_meta::change::Actor;
 use evenkeel_types::VolumeId;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -31,42 +32,33 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 /// The portal of one server.
 pub(crate) struct Portal {
     core: Rc<Core>,
+    actor: Actor,
     names: TargetNames,
     group_id: u64,
     config: Arc<TargetConfig>,
     connections: RefCell<BTreeMap<ConnectionId, Rc<Connected>>>,
     sessions: RefCell<Sessions>,
     units: RefCell<Units>,
-    /// Task management functions that other sessions still carry out.
-    managed: RefCell<BTreeMap<u64, Management>>,
+    admission: RefCell<Admission>,
     last_connection: Cell<u64>,
-    last_token: Cell<u64>,
-}
-
-/// A task management function under way in other sessions.
-struct Management {
-    origin: ConnectionId,
-    id: ManagementId,
-    /// Sessions that have not carried it out yet.
-    left: usize,
 }
 
 impl Portal {
-    pub(crate) fn new(core: Rc<Core>, names: TargetNames, group_id: u64) -> Rc<Self> {
+    pub(crate) fn new(core: Rc<Core>, actor: Actor, names: TargetNames, group_id: u64) -> Rc<Self> {
         // Every server is a portal group of its own.
         let portal_group_tag = u16::try_from(core.me().0).unwrap_or(u16::MAX);
         let config = Arc::new(TargetConfig { portal_group_tag, ..TargetConfig::default() });
         Rc::new(Self {
             core,
+            actor,
             names,
             group_id,
             config,
             connections: RefCell::default(),
             sessions: RefCell::default(),
             units: RefCell::default(),
-            managed: RefCell::default(),
+            admission: RefCell::default(),
             last_connection: Cell::new(0),
-            last_token: Cell::new(0),
         })
     }
 
@@ -145,50 +137,6 @@ impl Portal {
             }
         }
         self.units.borrow_mut().forget_if(gone);
-    }
-
-    /// Has all other sessions of a volume carry a task management function out.
-    fn manage_others(
-        &self,
-        origin: ConnectionId,
-        id: ManagementId,
-        volume: VolumeId,
-        scope: ManagementScope,
-    ) {
-        let others: Vec<_> = self
-            .all()
-            .into_iter()
-            .filter(|connected| connected.id() != origin && connected.volume() == Some(volume))
-            .collect();
-        let token = self.last_token.get() + 1;
-        self.last_token.set(token);
-        self.managed.borrow_mut().insert(token, Management { origin, id, left: others.len() });
-        for other in &others {
-            other.with(|connection| connection.handle_management(now(), scope, token));
-        }
-        if others.is_empty() {
-            self.all_managed(token);
-        }
-    }
-
-    /// One session has carried it out, or is gone and has nothing open any more.
-    fn one_managed(&self, token: u64) {
-        let done = match self.managed.borrow_mut().get_mut(&token) {
-            Some(management) => {
-                management.left = management.left.saturating_sub(1);
-                management.left == 0
-            }
-            None => false,
-        };
-        if done {
-            self.all_managed(token);
-        }
-    }
-
-    fn all_managed(&self, token: u64) {
-        let Some(management) = self.managed.borrow_mut().remove(&token) else { return };
-        if let Some(origin) = self.connection(management.origin) {
-            origin.with(|connection| connection.handle_others_managed(now(), management.id));
-        }
+        self.admission.borrow_mut().forget_if(gone);
     }
 }

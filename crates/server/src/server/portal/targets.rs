@@ -70,6 +70,7 @@ impl TargetPorts for Ports<'_> {
         let found = found.unwrap_or(Lookup::Unavailable);
         if let Lookup::Found { volume, .. } = &found {
             self.connected.set_volume(*volume);
+            self.portal.begin_admission(*volume);
         }
         found
     }
